@@ -28,8 +28,10 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-def describe(device: torch.device) -> str:
-    """Return the device's display name, such as `cuda (NVIDIA H100)` or `cpu (2 threads)`."""
+def describe(device: torch.device, num_ranks: int = 1) -> str:
+    """Return the device's display name, such as `cuda (NVIDIA H100)` or `2 ranks of cpu (1 thread)`."""
+    if num_ranks > 1:
+        return f"{num_ranks} ranks of {describe(device)}"
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     threads = torch.get_num_threads()

@@ -309,6 +309,15 @@ def test_processes_that_divide_the_network_are_left_alone(
     assert not (tmp_path / "runs").exists()
 
 
+def test_processes_that_each_train_alone_are_refused_with_the_remedy(
+    hf: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.adapters.trainers.huggingface.num_processes", lambda: 2)
+    with pytest.raises(UserError, match=r"started as 2 processes, but .*use_cpu=True"):
+        hf.cockpit(tmp_path).on_train_begin(SimpleNamespace(world_size=1), None, None)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_the_public_module_alone_imports_nothing_heavy() -> None:
     program = "import sys, cockpit.huggingface; print({'torch', 'transformers', 'textual', 'rich'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)

@@ -34,13 +34,14 @@ def decisions(monkeypatch: pytest.MonkeyPatch) -> Decisions:
 def run(tmp_path: Path) -> Iterator[RecordedRun]:
     """A run in phase 1 at step 60 with two checkpoints, the older one good, and an open gate."""
     run = RecordedRun(tmp_path / "runs" / "calm", lr=3e-3, gate=GREEN, limits=Limits(lr_configured=3e-3), knobs=KNOBS)
-    run.begin()
-    run.train(40)
-    run.validate()
-    run.save(good=True)
-    run.train(50)
-    run.save(good=False)
-    run.train(60)
+    with run.at_once():
+        run.begin()
+        run.train(40)
+        run.validate()
+        run.save(good=True)
+        run.train(50)
+        run.save(good=False)
+        run.train(60)
     yield run
     run.close()
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
+from engine.adapters.hooks.update_judge import num_processes
 from engine.protocol import events as e
 from engine.protocol.codec import WireError, from_text
 from engine.protocol.events import Event
@@ -118,7 +119,7 @@ class AttachedState:
 
     def describe_device(self) -> str:
         """Return the device in words."""
-        return describe(self.device)
+        return describe(self.device, num_processes())
 
     def num_parameters(self) -> int:
         """Return the number of parameters of all networks."""

@@ -18,11 +18,13 @@ from transformers.trainer_callback import ExportableState, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from engine.adapters.capabilities import HUGGINGFACE
+from engine.adapters.hooks.update_judge import num_processes
 from engine.adapters.trainers.callback_members import CallbackMembers
 from engine.adapters.trainers.survived import say_why_not, survived
 from engine.adapters.trainers.trainer_run import TrainerRun
 from engine.adapters.trainers.training import RunOptions, TrainerTraining
 from engine.adapters.trainers.training_frame import TrainingFrame
+from engine.errors import UserError
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Event
@@ -84,6 +86,11 @@ class HuggingFaceCallback(CallbackMembers, TrainerCallback, ExportableState):
         if args.world_size > 1 and args.distributed_state.distributed_type.value not in _SAME_GRADIENTS:
             say_why_not("its processes divide the network, so none of them sees all gradients")
             return
+        if (started := num_processes()) > int(args.world_size):
+            raise UserError(
+                f"this program was started as {started} processes, but the trainer trains alone in each of them: "
+                "on the CPU give TrainingArguments(use_cpu=True)"
+            )
         optimizer = _unwrapped(kwargs["optimizer"])
         if not isinstance(optimizer, torch.optim.Optimizer):
             say_why_not(f"a {type(optimizer).__name__} is not an optimizer of torch")

@@ -236,8 +236,7 @@ def _announce(
 
 def _described(train_state: TrainState) -> str:
     """Return the display name of the device, and how many ranks have one."""
-    device = describe(train_state.device)
-    return f"{train_state.group.world} ranks of {device}" if isinstance(train_state, LeaderState) else device
+    return describe(train_state.device, train_state.group.world if isinstance(train_state, LeaderState) else 1)
 
 
 def _lost_journal(step: int) -> e.AlertRaised:
