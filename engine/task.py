@@ -288,8 +288,8 @@ class Prepared:
 class Predictor(Protocol):
     """One prediction of a task: reads images, and writes the network's answers.
 
-    `read` and `write` are called in threads, all else in the thread of the network. `notes` are sentences on what was
-    left out on purpose.
+    `read`, `answers` and `write` are called in several threads at a time, all else in that of the caller. `notes` are
+    sentences on what was left out on purpose.
     """
 
     names: tuple[str, ...]

@@ -80,10 +80,10 @@ class Pipeline:
         num_threads = min(os.cpu_count() or 1, _MOST_THREADS)
         self._most = _AHEAD * num_threads
         self._readers: Crew[_Image] = Crew(num_threads, "predict_read")
-        self._networks: Crew[Sequence[Any]] = Crew(self._num_networks, "predict_network")
+        self._networks: Crew[list[Any]] = Crew(self._num_networks, "predict_network")
         self._writers: Crew[Any] = Crew(num_threads, "predict_write")
         self._waiting: deque[_Image] = deque()
-        self._computing: deque[tuple[Future[Sequence[Any]], list[_Share]]] = deque()
+        self._computing: deque[tuple[Future[list[Any]], list[_Share]]] = deque()
         self._writing: deque[_Image] = deque()
         self._num_waiting = 0
         self._is_cancelled = False
@@ -160,12 +160,12 @@ class Pipeline:
             self._pass_on()
         self._computing.append((self._networks.submit(self._compute, shares), shares))
 
-    def _compute(self, shares: Sequence[_Share]) -> Sequence[Any]:
+    def _compute(self, shares: Sequence[_Share]) -> list[Any]:
         """Return the answers of a batch, in a thread."""
         if self._is_cancelled:
-            return ()
+            return []
         began = time.perf_counter()
-        answers = self._predictor.answers(self._network(_joined(shares)))
+        answers = list(self._predictor.answers(self._network(_joined(shares))))
         self._seconds.append(time.perf_counter() - began)
         return answers
 
@@ -174,7 +174,7 @@ class Pipeline:
         future, shares = self._computing.popleft()
         answers, place = future.result(), 0
         for share in shares:
-            share.image.answers += list(answers[place : place + share.stop - share.start])
+            share.image.answers += answers[place : place + share.stop - share.start]
             place += share.stop - share.start
 
     def _pass_on(self) -> None:

@@ -79,6 +79,10 @@ def run(predictor: Counted, batch_size: int, num_networks: int = 1) -> tuple[lis
     return sizes, shown
 
 
+def show_nothing(result: ImageResult, number: int, count: int) -> None:
+    """Ignore a finished image."""
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 4, 100])
 def test_every_sample_is_answered_once_in_full_batches_and_images_stay_in_order(batch_size: int) -> None:
     counts = [2, 0, 5, -1, 1, 9, 3]
@@ -107,7 +111,7 @@ def test_networks_compute_at_the_same_time_and_a_fault_of_one_ends_the_predictio
         both.wait()
         raise RuntimeError(f"of {batch['x_N'].tolist()}")
 
-    pipeline = Pipeline(predictor, network, batch_size=2, on_image=lambda *_: None, num_networks=2)
+    pipeline = Pipeline(predictor, network, batch_size=2, on_image=show_nothing, num_networks=2)
     with pytest.raises(RuntimeError, match="of"):
         pipeline.run()
     assert not predictor.recorded
@@ -124,7 +128,7 @@ def test_an_interrupted_prediction_computes_nothing_more() -> None:
                 thread.join(10)  # until the interruption has ended it
         return batch["x_N"]
 
-    pipeline = Pipeline(Counted([1] * 40), network, batch_size=1, on_image=lambda *_: None)
+    pipeline = Pipeline(Counted([1] * 40), network, batch_size=1, on_image=show_nothing)
     with pytest.raises(KeyboardInterrupt):
         pipeline.run()
     assert sizes == [1] and pipeline.results == []

@@ -67,8 +67,8 @@ def draw_overlay(image: Image.Image, people: Sequence[ShownPerson]) -> Image.Ima
 def _paint(drawn: Image.Image, person: ShownPerson, line: int) -> None:
     """Tint the mask's pixels, and draw its outline inside of it, `line` pixels wide.
 
-    Pillow needs half of numpy's time. It blends the whole window, and copies it through a stencil of mode 1. A stencil
-    of greys, through which it would blend, takes eight times as long.
+    Pillow needs half of numpy's time. It blends the whole window, and copies it through a stencil of mode 1. To blend
+    through a stencil of greys takes eight times as long.
     """
     if not person.mask_HW.size:
         return

@@ -46,7 +46,7 @@ def test_annotations_give_the_people_of_given_images_without_crowds_and_other_ca
     assert boxes_of(plan) == {"a.png": [(5, 5, 30, 45), (2, 2, 12, 22)]}
     assert plan.images[0].image_id == 1 and plan.images[0].size == (60, 50)
     assert "1 crowd annotations (iscrowd=1) are left out" in plan.notes
-    assert "2 of 3 images have no box, the first is 000000000007.jpg" in plan.notes
+    assert "images without a box: 2 of 3, the first is 000000000007.jpg" in plan.notes
 
 
 def test_boxes_in_another_convention_and_without_an_area_are_replaced_by_the_bounds_of_outlines(
@@ -69,7 +69,7 @@ def test_a_box_that_is_none_is_a_fault_of_its_image(images: Path, tmp_path: Path
 def test_a_repeated_image_id_leaves_its_boxes_out(images: Path, tmp_path: Path):
     entries = [image_entry(1, "images/a.png"), image_entry(1, "000000000007.jpg")]
     file = written(tmp_path, document(entries, [person(10, 1, (5, 5, 30, 45))]))
-    with pytest.raises(UserError, match=r"has no box for the 3 given images.*share their id"):
+    with pytest.raises(UserError, match=r"has no box for any of the given images.*share their id"):
         planned(images, file)
 
 
@@ -99,8 +99,8 @@ def test_results_name_images_by_file_by_text_or_by_the_number_in_the_name(images
         "entry 7 has no box: it is [5, 5, 0, 10]",
         "entry 8 has a score that is not a number: high",
     ]
-    assert {"1 boxes of other images are left out", "1 boxes with a score under 0.3 are left out"} <= set(plan.notes)
-    assert "1 boxes of other categories are left out: category 3 (1)" in plan.notes
+    assert {"1 box of other images left out", "1 box with a score under 0.3 left out"} <= set(plan.notes)
+    assert "boxes of other categories left out: category 3 (1)" in plan.notes
     assert len({image.image_id for image in plan.images}) == 3
 
 
@@ -124,7 +124,7 @@ def test_a_table_may_have_other_names_a_score_and_the_separator_of_a_spreadsheet
     plan = planned(images / "a.png", written(tmp_path, text, "boxes.csv"), min_score=0.2)
     assert boxes_of(plan) == {"a.png": [(1, 2, 4, 6)]} and plan.images[0].boxes[0].score == 0.5
     assert plan.images[0].faults == ["line 5 of boxes.csv has no box: it is ['1', 'nan', '3', '4']"]
-    assert set(plan.notes) == {"1 boxes of other images are left out", "1 boxes with a score under 0.2 are left out"}
+    assert set(plan.notes) == {"1 box of other images left out", "1 box with a score under 0.2 left out"}
 
 
 def test_a_box_for_all_is_in_every_image_once(images: Path):
@@ -145,8 +145,8 @@ def test_a_box_for_all_is_in_every_image_once(images: Path):
             "boxes.json",
             "there is no category 'person', only: cat",
         ),
-        ([], "boxes.json", r"has no box for the 1 given images, the first is a\.png"),
-        ([{"image_id": 12, "bbox": [1, 1, 5, 5]}], "boxes.json", "1 boxes of other images are left out"),
+        ([], "boxes.json", r"has no box for any of the given images, the first is a\.png"),
+        ([{"image_id": 12, "bbox": [1, 1, 5, 5]}], "boxes.json", "1 box of other images left out"),
     ],
 )
 def test_a_file_without_usable_boxes_gives_one_sentence(

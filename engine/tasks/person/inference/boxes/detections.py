@@ -44,7 +44,7 @@ def read_detections(
                 image.image_id = found.image_id
     if entries and others.total() == len(entries):
         raise UserError(f"no entry of the boxes is of a person: {_counted(others)}; name the person's id by --category")
-    foreign = f"{others.total()} boxes of other categories are left out: {_counted(others)}"
+    foreign = f"boxes of other categories left out: {_counted(others)}"
     return (*notes, *count.notes(), *([foreign] if others else []))
 
 

@@ -78,9 +78,9 @@ class BoxCount:
         """Yield sentences on the boxes that are left out, and on the first name that fits several images."""
         yield from self.faults[:1]
         if self.num_foreign:
-            yield f"{self.num_foreign} boxes of other images are left out"
+            yield f"{_boxes(self.num_foreign)} of other images left out"
         if self.num_low:
-            yield f"{self.num_low} boxes with a score under {self.min_score:g} are left out"
+            yield f"{_boxes(self.num_low)} with a score under {self.min_score:g} left out"
 
 
 class GivenImages:
@@ -141,6 +141,10 @@ def _files(places: Sequence[Path]) -> Iterator[tuple[Path, str]]:
             yield place, place.name
         else:
             raise UserError(f"there is no image {place}: give image files, or directories of them")
+
+
+def _boxes(count: int) -> str:
+    return "1 box" if count == 1 else f"{count} boxes"
 
 
 def _num_equal(folders: Sequence[str], wanted: Sequence[str]) -> int:

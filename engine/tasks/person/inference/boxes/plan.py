@@ -49,7 +49,7 @@ def plan_images(places: Sequence[Path], given: GivenBoxes) -> Plan:
         raise UserError(_none_found(given, images, notes))
     _number(used)
     if empty:
-        notes = (*notes, f"{len(empty)} of {len(images.images)} images have no box, the first is {empty[0]}")
+        notes = (*notes, f"images without a box: {len(empty)} of {len(images.images)}, the first is {empty[0]}")
     return Plan(used, notes)
 
 
@@ -70,9 +70,7 @@ def _read_file(file: Path, given: GivenBoxes, images: GivenImages) -> tuple[str,
 
 def _none_found(given: GivenBoxes, images: GivenImages, notes: Sequence[str]) -> str:
     why = f": {'; '.join(notes)}" if notes else ""
-    return (
-        f"{given.file} has no box for the {len(images.images)} given images, the first is {images.images[0].name}{why}"
-    )
+    return f"{given.file} has no box for any of the given images, the first is {images.images[0].name}{why}"
 
 
 def _number(images: Sequence[ImageBoxes]) -> None:
