@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cockpit.cli.parser import Parser, count, time_text
 from engine.config.task_path import absolute_task
+from engine.errors import UserError
 from engine.journal.disk.run_dir import CONFIG_FILE, recorded_config
 from engine.protocol.record import record
 from engine.protocol.words.command_syntax import program_name
@@ -68,7 +69,16 @@ class BranchPoint:
 
 
 def train_options(arguments: argparse.Namespace, branch: BranchPoint | None = None) -> TrainOptions:
-    """Return the training options in the parsed arguments of a training, or of a `branch`."""
+    """Return the training options in the parsed arguments of a training, or of a `branch`.
+
+    Raises UserError for a name of a run that is resumed under its own.
+    """
+    if branch is None and arguments.resume and arguments.run_name:
+        raise UserError(
+            f"--run {arguments.run_name} has no meaning with --resume {arguments.resume}, which goes on in that run: "
+            f"leave it out, or begin a run of another name from it: {program_name()} branch {arguments.resume} "
+            f"--run {arguments.run_name}"
+        )
     return TrainOptions(
         config=arguments.config,
         task=_task_named(arguments),

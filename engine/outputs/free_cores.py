@@ -38,23 +38,32 @@ def choose_threads(seconds: float = _SECONDS) -> Threads:
         others = meter.read() or 0.0
     except (psutil.Error, OSError):  # a system that hides /proc from its processes
         others = 0.0
-    return threads_for(available_cores(os.environ), others)
+    return threads_for(available_cores(), others, openmp_limit(os.environ))
 
 
-def threads_for(cores: int, others: float) -> Threads:
-    """Return the number of threads on `cores` processors of which others use `others`; at least 1."""
-    count = max(1, cores - math.ceil(max(others - _TOLERATED, 0.0)))
-    plural = "" if cores == 1 else "s"
-    return Threads(count, f"other processes use {others:.1f} of {cores} processor{plural}")
+def threads_for(cores: int, others: float, limit: int | None = None) -> Threads:
+    """Return the threads on `cores` processors of which others use `others`; at least 1, at most `limit`."""
+    free = max(1, cores - math.ceil(max(others - _TOLERATED, 0.0)))
+    why = f"other processes use {others:.1f} of {cores} processor{'' if cores == 1 else 's'}"
+    if limit is not None and limit < free:
+        return Threads(limit, f"{why}, and OMP_NUM_THREADS is {limit}")
+    return Threads(free, why)
 
 
-def available_cores(environment: Mapping[str, str], quota: str = _QUOTA) -> int:
-    """Return the processors that torch would use: real ones, within the affinity, the container and OpenMP's limit."""
+def openmp_limit(environment: Mapping[str, str]) -> int | None:
+    """Return the threads that OpenMP may have by its variable in the environment, at least 1; `None` without one.
+
+    torchrun sets it to 1 for each of several processes.
+    """
+    asked = environment.get("OMP_NUM_THREADS", "")
+    return max(1, int(asked)) if asked.isdecimal() else None
+
+
+def available_cores(quota: str = _QUOTA) -> int:
+    """Return the real processors within the affinity and the container."""
     limits = [usable_cores(), psutil.cpu_count(logical=False) or usable_cores()]
     with suppress(OSError, ValueError):
         with open(quota, encoding="ascii") as file:
             most, period = file.read().split()
         limits.append(max(1, math.ceil(int(most) / int(period))))
-    if (asked := environment.get("OMP_NUM_THREADS", "")).isdecimal():
-        limits.append(max(1, int(asked)))
     return min(limits)

@@ -11,6 +11,7 @@ import pytest
 from cockpit.cli.arguments import build_parser, parse_arguments
 from cockpit.cli.options import TrainOptions, overrides, train_options
 from cockpit.cli.version import version
+from engine.errors import UserError
 from engine.protocol.words.command_syntax import COMMAND_WORDS
 from tests.recorded import ROOT
 
@@ -59,7 +60,7 @@ def test_no_words_train_with_nothing_set() -> None:
 def test_every_training_option_arrives() -> None:
     words = (
         "--config tiny --task t.py:T --data d --epochs 3 --max-steps 40 --batch-size 8 --device cpu --seed 7"
-        " --set a.b=1 --set c=x=y --run mine --runs-dir elsewhere --resume latest --init-from c.pt --no-ui"
+        " --set a.b=1 --set c=x=y --run mine --runs-dir elsewhere --init-from c.pt --no-ui"
         " --keep-running --autopilot --quiet --script plan.txt"
     )
     assert options(*words.split()) == TrainOptions(
@@ -74,7 +75,7 @@ def test_every_training_option_arrives() -> None:
         settings=("a.b=1", "c=x=y"),
         run="mine",
         runs_dir=Path("elsewhere"),
-        resume="latest",
+        resume="",
         init_from="c.pt",
         no_ui=True,
         keep_running=True,
@@ -224,3 +225,9 @@ def test_the_command_line_loads_neither_torch_nor_a_screen() -> None:
     )
     found = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"
+
+
+def test_a_resumed_run_has_its_name_already() -> None:
+    assert options("--resume", "latest").resume == "latest"
+    with pytest.raises(UserError, match=r"--run d has no meaning with --resume c.*branch c --run d"):
+        options("--resume", "c", "--run", "d")

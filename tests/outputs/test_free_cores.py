@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from engine.outputs.free_cores import available_cores, choose_threads, threads_for
+from engine.outputs.free_cores import available_cores, choose_threads, openmp_limit, threads_for
 from engine.outputs.system_load import usable_cores
 
 
@@ -21,15 +21,28 @@ def test_processors_that_others_use_are_left_to_them(cores: int, others: float, 
     assert chosen.why == f"other processes use {others:.1f} of {cores} processor{'' if cores == 1 else 's'}"
 
 
-def test_openmp_and_a_container_limit_the_processors(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("limit", "others", "count", "end"),
+    [(1, 2.0, 1, "8 processors, and OMP_NUM_THREADS is 1"), (4, 2.0, 4, "is 4"), (8, 2.0, 6, "of 8 processors")],
+)
+def test_openmp_limits_the_threads_and_not_the_processors(limit: int, others: float, count: int, end: str) -> None:
+    chosen = threads_for(8, others, limit)
+    assert chosen.count == count and chosen.why.endswith(end)
+
+
+def test_the_limit_of_openmp_is_a_number() -> None:
+    found = [openmp_limit({"OMP_NUM_THREADS": text}) for text in ("3", "0", "no", "")]
+    assert found == [3, 1, None, None] and openmp_limit({}) is None
+
+
+def test_a_container_limits_the_processors(tmp_path: Path) -> None:
     none, quota = str(tmp_path / "none"), tmp_path / "cpu.max"
-    free = available_cores({}, none)
+    free = available_cores(none)
     assert 1 <= free <= usable_cores()
-    assert available_cores({"OMP_NUM_THREADS": "1"}, none) == 1
     quota.write_text("100000 100000\n")
-    assert available_cores({}, str(quota)) == 1
+    assert available_cores(str(quota)) == 1
     quota.write_text("max 100000\n")
-    assert available_cores({"OMP_NUM_THREADS": "no"}, str(quota)) == free
+    assert available_cores(str(quota)) == free
 
 
 def test_the_load_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
