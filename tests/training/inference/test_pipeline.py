@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,15 @@ def test_networks_compute_at_the_same_time_and_a_fault_of_one_ends_the_predictio
     assert not predictor.recorded
 
 
-def test_an_interrupted_prediction_computes_nothing_more() -> None:
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """Let Ctrl+C raise KeyboardInterrupt, also after a test that ran a command in this process."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
+def test_an_interrupted_prediction_computes_nothing_more(interrupts: None) -> None:
     sizes: list[int] = []
 
     def network(batch: Tensors) -> torch.Tensor:
