@@ -40,11 +40,16 @@ def begun(directory: Path) -> bool:
     return state is not None and state.step > 0
 
 
+@pytest.fixture(scope="module")
+def mcp() -> Any:
+    """Import the SDK before `capsys` replaces the standard error stream, which the SDK keeps for its servers."""
+    return pytest.importorskip("mcp", reason="the extra agent is not installed")
+
+
 @pytest.mark.usefixtures("level")
 def test_the_agent_of_the_manual_goes_through_the_phases_unattended(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    mcp: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    mcp: Any = pytest.importorskip("mcp", reason="the extra agent is not installed")
     directory = tmp_path / "runs" / "night"
     directory.parent.mkdir()
     attend: Any = runpy.run_path(str(EXAMPLES / "agent.py"))["attend"]

@@ -37,7 +37,7 @@ class PhasesPanel(TitledLinePanel):
     """The phases, the gate to the next one, the probation, the blending and the autopilot."""
 
     TITLE: ClassVar[str] = "Phases"
-    HELP = "Each phase adds components. The gate is ready for the next phase when all of its checks pass."
+    HELP = "Each phase adds components. The gate is ready when all of its checks pass; they are made every 10 steps."
 
     def __init__(self, *, marker: str = "braille", id: str | None = None) -> None:
         super().__init__(marker=marker, id=id)
