@@ -80,4 +80,4 @@ def send(terminal: TerminalSession, data: bytes) -> None:
     while data:
         data = data[os.write(terminal.master, data[:1024]) :]
     terminal.wait_until_read()
-    time.sleep(BROKEN_SECONDS + 0.2)
+    time.sleep(BROKEN_SECONDS + 0.8)  # a key that came before the end of the paste would be a part of it
