@@ -103,7 +103,7 @@ def as_tree(runs: Sequence[ListedRun], all_runs: Mapping[str, ListedRun]) -> lis
 
 def present_parent(run: ListedRun, all_runs: Mapping[str, ListedRun]) -> tuple[str, int] | None:
     """Return the present name of a run's parent and the step at which the run left it; `None` without a parent."""
-    return _link(run, all_runs, _renamed(all_runs))
+    return None if parent_of(run) is None else _link(run, all_runs, _renamed(all_runs))
 
 
 def _renamed(all_runs: Mapping[str, ListedRun]) -> dict[str, str]:
