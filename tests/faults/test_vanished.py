@@ -6,43 +6,44 @@ import shutil
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain, repeat
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 import engine.runtime.outages.run_directory
+import engine.runtime.validator
 from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE, JOURNAL_FILE, LOCK_FILE
 from engine.protocol import events as e
 from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.outages.inventory import Inventory, lost_checkpoints
-from engine.runtime.validator import Validator
 from engine.tasks.person.config import PersonConfig
 from engine.tasks.person.spec import SPEC
 from engine.training.checkpoint.file import Snapshot, Written, list_checkpoints, load_checkpoint
 from engine.training.data.batch import Batch
-from engine.training.evaluate import Validation, ValidationPlan
+from engine.training.evaluate import Validation, evaluate
 from engine.training.step import TrainStep
 from tests.faults.planted import Plant, plant
 from tests.faulty import entries, long_config, run, state_of
 
 LAST = 24
-BEST = 14
-"""The last step whose validation is the best so far. The last bits of a processor must not decide that."""
+NUM_BEST = 7
+"""The validations up to step 14 are each the best so far. The last bits of a processor must not decide that."""
 
 
 @pytest.fixture(autouse=True)
-def _best_until_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    measure = Validator._measure
+def _best_at_first(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
+    scores = chain((number / LAST for number in range(NUM_BEST)), repeat(0.0))
 
-    def measured(validator: Validator, plan: ValidationPlan) -> Validation | None:
-        done = measure(validator, plan)
+    def evaluated(*parts: Any) -> Validation | None:
+        done = evaluate(*parts)
         assert done is not None
-        step = validator._recorder.state.step
-        score = step / LAST if step <= BEST else 0.0
-        return replace(done, summary=replace(done.summary, metrics={**done.summary.metrics, SPEC.score: score}))
+        metrics = {**done.summary.metrics, SPEC.score: next(scores)}
+        return replace(done, summary=replace(done.summary, metrics=metrics))
 
-    monkeypatch.setattr(Validator, "_measure", measured)
+    monkeypatch.setattr(engine.runtime.validator, "evaluate", evaluated)
 
 
 class Watched:
@@ -96,7 +97,7 @@ def gone(directory: Path) -> Callable[[], None]:
 
 
 def config() -> PersonConfig:
-    """A checkpoint after each validation that is the best one, up to step `BEST`."""
+    """A checkpoint after each validation that is the best one, the first `NUM_BEST`."""
     return long_config(
         training={"epochs": 100, "max_steps": LAST},
         validation={"every_epochs": 1},

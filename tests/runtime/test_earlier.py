@@ -68,7 +68,7 @@ def first_difference(run_dir: Path, record: str) -> str:
     assert series.steps.tolist() == rows["step"]
     for name in names:
         found = series.values[name][series.present[name]].tolist()
-        recorded = np.float32([value for value in rows[name] if value is not None]).tolist()
+        recorded = np.array([value for value in rows[name] if value is not None], np.float32).tolist()
         if found != recorded:
             return f"rows{record}.json, {name}: {found} instead of {recorded}"
     return ""
