@@ -8,6 +8,7 @@ import inspect
 import os
 import random
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -48,8 +49,10 @@ def pytest_configure() -> None:
 def pytest_collection_finish() -> None:
     """Collect garbage again, except among modules and tests: they stay until the end. Share style sheets and scenes.
 
-    Garbage is collected less often than by default: that takes a fifth of the time of a test of a screen.
+    Garbage is collected less often than by default: that takes a fifth of the time of a test of a screen. Runs that
+    several tests share are trained before the first of these tests is set up, and compute like the others.
     """
+    compute_alike()
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
     gc.enable()
@@ -86,6 +89,11 @@ def seeded() -> None:
     """
     random.seed(0)
     np.random.seed(0)
+    compute_alike()
+
+
+def compute_alike() -> None:
+    """Compute in this process with one thread and without oneDNN, from the same random numbers, if torch is loaded."""
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.manual_seed(0)
@@ -94,11 +102,13 @@ def seeded() -> None:
 
 
 @pytest.fixture
-def as_in_programs(seeded: None) -> None:
+def as_in_programs(seeded: None) -> Generator[None]:
     """Compute with oneDNN, for numbers that are compared with those of a program or of an earlier run."""
     import torch
 
     torch.backends.mkldnn.set_flags(True)
+    yield
+    torch.backends.mkldnn.set_flags(False)
 
 
 @pytest.fixture

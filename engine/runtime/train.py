@@ -92,7 +92,7 @@ def _train(
     finally:
         for run in opened:
             run.checkpointer.close()
-            run.train_state.close()
+            run.opened.close()
 
 
 def _saved(run: OpenRun, recorder: RunRecorder) -> str:

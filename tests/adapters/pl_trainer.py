@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from cockpit.lightning import CockpitCallback
-from engine.journal.reader import JournalReader
+from engine.journal.reader import Entry, JournalReader
+from engine.journal.series import Series
 from tests.adapters.remote import notice
 
 NUM_SAMPLES = 48
@@ -178,18 +180,32 @@ def cockpit(tmp_path: Path, **options: Any) -> Any:
     return CockpitCallback("pl", runs_dir=tmp_path / "runs", **options)
 
 
-def journal(tmp_path: Path) -> JournalReader:
-    return JournalReader(tmp_path / "runs" / "pl")
+@contextmanager
+def journal(tmp_path: Path) -> Generator[JournalReader]:
+    """Open the run's journal."""
+    with closing(JournalReader(tmp_path / "runs" / "pl")) as reader:
+        yield reader
+
+
+def series_of(tmp_path: Path, names: Sequence[str]) -> Series:
+    with journal(tmp_path) as reader:
+        return reader.series(names)
 
 
 def state_of(tmp_path: Path) -> Any:
-    state = journal(tmp_path).state()
+    with journal(tmp_path) as reader:
+        state = reader.state()
     assert state is not None
     return state
 
 
+def entries_of(tmp_path: Path, kinds: Sequence[str] | None = None) -> Sequence[Entry]:
+    with journal(tmp_path) as reader:
+        return reader.events(kinds=kinds)
+
+
 def events_of(tmp_path: Path, kind: type[Any]) -> list[Any]:
-    return [entry.event for entry in journal(tmp_path).events() if isinstance(entry.event, kind)]
+    return [entry.event for entry in entries_of(tmp_path) if isinstance(entry.event, kind)]
 
 
 def weights_and_moments(made: Any) -> dict[str, Tensor]:

@@ -52,7 +52,7 @@ def test_a_nan_at_step_7_changes_no_bit_and_is_named_although_the_trainer_clips(
     assert all(torch.isfinite(value).all() for value in found.values())
     (skipped,) = hf.events_of(tmp_path, e.StepSkipped)
     assert "head.weight" in skipped.modules and "body.0.weight" in skipped.modules
-    assert [entry.step for entry in hf.journal(tmp_path).events(kinds=["step_skipped"])] == [7]
+    assert [entry.step for entry in hf.entries_of(tmp_path, ["step_skipped"])] == [7]
     (named,) = hf.events_of(tmp_path, e.FaultNamed)
     assert named.at_step == 7 and named.module == "logarithm" and "log" in named.operation
     assert hf.state_of(tmp_path).activity is Activity.FINISHED
@@ -62,7 +62,7 @@ def test_the_loss_of_a_nan_step_is_recorded_although_the_trainer_hides_it(hf: An
     made = hf.trainer(tmp_path, hf.cockpit(tmp_path), poisoned=True, logging_steps=1)
     made.train()
     assert [row["loss"] for row in made.state.log_history if row["step"] == 7] == [0.0]
-    series = hf.journal(tmp_path).series(["loss/total", "grad_norm/total"])
+    series = hf.series_of(tmp_path, ["loss/total", "grad_norm/total"])
     assert len(series.steps) == 12
     losses = list(series.values["loss/total"])
     assert [step for step, loss in zip(series.steps, losses, strict=True) if np.isnan(loss)] == [7]
@@ -78,7 +78,7 @@ def test_half_the_rate_is_exactly_half_of_the_schedule(hf: Any, tmp_path: Path, 
     ).train()
     assert steered_rates.used == plain.used[:4] + [rate * 0.5 for rate in plain.used[4:]]
     assert steered_rates.scheduled == plain.scheduled
-    recorded = list(hf.journal(tmp_path).series(["lr"]).values["lr"])
+    recorded = list(hf.series_of(tmp_path, ["lr"]).values["lr"])
     assert recorded == pytest.approx(steered_rates.used, rel=1e-6)
 
 
@@ -143,7 +143,7 @@ def test_what_it_cannot_do_is_refused_with_the_reason(hf: Any, tmp_path: Path, c
     callback = hf.cockpit(tmp_path)
     made = hf.trainer(tmp_path, hf.At(3, callback, command), callback)
     made.train()
-    (entry,) = [entry for entry in hf.journal(tmp_path).events() if entry.status is Status.REFUSED]
+    (entry,) = [entry for entry in hf.entries_of(tmp_path) if entry.status is Status.REFUSED]
     assert reason in entry.reason
     assert made.state.global_step == 12
 
@@ -177,12 +177,13 @@ def test_accumulated_batches_are_one_step_with_their_mean_loss(hf: Any, tmp_path
     callback = hf.cockpit(tmp_path)
     made = hf.trainer(tmp_path, callback, gradient_accumulation_steps=3, max_steps=6, logging_steps=1)
     made.train()
-    series = hf.journal(tmp_path).series(["loss/total"])
+    series = hf.series_of(tmp_path, ["loss/total"])
     logged = [row["loss"] for row in made.state.log_history if "loss" in row]
     assert len(series.steps) == 6
     assert list(series.values["loss/total"]) == pytest.approx(logged, abs=1e-4)
-    layers = [name for name in hf.journal(tmp_path).metric_names(of_layers=True) if name.endswith("/update_ratio")]
-    measured = hf.journal(tmp_path).series(layers)
+    with hf.journal(tmp_path) as reader:
+        layers = [name for name in reader.metric_names(of_layers=True) if name.endswith("/update_ratio")]
+    measured = hf.series_of(tmp_path, layers)
     assert measured.steps.tolist() == [1] and all(values[0] > 0 for values in measured.values.values())
 
 
@@ -195,7 +196,7 @@ def test_numbers_that_are_logged_after_the_last_step_are_in_its_row(hf: Any, tmp
 
     made.log = with_shown
     made.train()
-    series = hf.journal(tmp_path).series(["log/shown", "loss/total"])
+    series = hf.series_of(tmp_path, ["log/shown", "loss/total"])
     assert list(series.steps) == [1, 2, 3]
     assert series.values["log/shown"][2] == 3.0
     assert all(math.isfinite(value) for value in series.values["loss/total"])
@@ -232,9 +233,9 @@ def test_a_resumed_training_goes_on_in_the_same_run_with_the_decisions_at_its_st
     rates, again = hf.Rates(), hf.cockpit(tmp_path, resume=True)
     second = hf.trainer(tmp_path, again, rates, max_steps=12)
     second.train(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-8"))
-    reader = hf.journal(tmp_path)
-    assert list(reader.series(["lr"]).steps) == list(range(1, 13))
-    assert [branch for branch, _ in reader.lineage()] == [0, 1]
+    with hf.journal(tmp_path) as reader:
+        assert list(reader.series(["lr"]).steps) == list(range(1, 13))
+        assert [branch for branch, _ in reader.lineage()] == [0, 1]
     assert rates.used == pytest.approx([1e-2 * 0.5 * (12 - step) / 12 for step in range(8, 12)])
 
 

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 import types
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -56,7 +57,7 @@ def test_a_nan_at_step_7_changes_no_bit_and_is_named_although_the_trainer_clips(
     assert all(torch.isfinite(value).all() for value in found.values())
     (skipped,) = pl.events_of(tmp_path, e.StepSkipped)
     assert "net.head.weight" in skipped.modules
-    assert [entry.step for entry in pl.journal(tmp_path).events(kinds=["step_skipped"])] == [7]
+    assert [entry.step for entry in pl.entries_of(tmp_path, ["step_skipped"])] == [7]
     (named,) = pl.events_of(tmp_path, e.FaultNamed)
     assert named.at_step == 7 and named.module == "net.logarithm" and "log" in named.operation
     assert pl.state_of(tmp_path).activity is Activity.FINISHED
@@ -67,7 +68,7 @@ def test_under_a_loss_scaler_a_nan_changes_no_bit_and_the_unscaled_loss_is_recor
     made = pl.trainer(tmp_path, pl.cockpit(tmp_path), plugins=[pl.scaled_precision()], log_every_n_steps=1)
     made.fit(module, pl.loader(poisoned=True))
     assert all(torch.isfinite(value).all() for value in pl.weights_and_moments(made).values())
-    series = pl.journal(tmp_path).series(["loss/total", "log/train_loss", "skipped"])
+    series = pl.series_of(tmp_path, ["loss/total", "log/train_loss", "skipped"])
     assert list(series.steps[series.values["skipped"] > 0]) == [7]
     losses, logged = series.values["loss/total"], series.values["log/train_loss"]
     assert list(losses[:6]) == list(logged[:6]) and list(losses[7:]) == list(logged[7:])
@@ -83,10 +84,11 @@ def test_what_reaches_a_network_is_not_called_the_data(pl: Any, tmp_path: Path) 
 
 def test_the_norm_before_the_trainers_clip_is_recorded(pl: Any, tmp_path: Path) -> None:
     pl.trainer(tmp_path, pl.cockpit(tmp_path)).fit(pl.Module(), pl.loader())
-    unclipped = float(pl.journal(tmp_path).series(["grad_norm/total"]).values["grad_norm/total"][0])
+    unclipped = float(pl.series_of(tmp_path, ["grad_norm/total"]).values["grad_norm/total"][0])
     again = pl.CockpitCallback("clipped", runs_dir=tmp_path / "runs")
     pl.trainer(tmp_path, again, gradient_clip_val=1e-3).fit(pl.Module(), pl.loader())
-    series = JournalReader(again.directory).series(["grad_norm/total"]).values["grad_norm/total"]
+    with closing(JournalReader(again.directory)) as reader:
+        series = reader.series(["grad_norm/total"]).values["grad_norm/total"]
     assert float(series[0]) == unclipped and min(series) > 1e-2
 
 
@@ -105,7 +107,7 @@ def test_half_the_rate_is_exactly_half_of_the_schedule(pl: Any, tmp_path: Path, 
     pl.trainer(tmp_path, pl.At(4, callback, c.ScaleLr(0.5)), callback).fit(halved, pl.loader())
     assert halved.used == plain.used[:4] + [rate * 0.5 for rate in plain.used[4:]]
     assert halved.scheduled == plain.scheduled
-    recorded = list(pl.journal(tmp_path).series(["lr"]).values["lr"])
+    recorded = list(pl.series_of(tmp_path, ["lr"]).values["lr"])
     assert recorded == pytest.approx(halved.used, rel=1e-6)
 
 
@@ -168,7 +170,7 @@ def test_what_it_cannot_do_is_refused_with_the_reason(pl: Any, tmp_path: Path, c
     callback = pl.cockpit(tmp_path)
     made = pl.trainer(tmp_path, pl.At(3, callback, command), callback)
     made.fit(pl.Module(), pl.loader())
-    (entry,) = [entry for entry in pl.journal(tmp_path).events() if entry.status is Status.REFUSED]
+    (entry,) = [entry for entry in pl.entries_of(tmp_path) if entry.status is Status.REFUSED]
     assert reason in entry.reason
     assert made.global_step == 12
 
@@ -204,7 +206,7 @@ def test_accumulated_batches_are_one_step_with_their_mean_loss(pl: Any, tmp_path
             losses.append(float(trainer.callback_metrics["train_loss"]))
 
     pl.trainer(tmp_path, Notes(), pl.cockpit(tmp_path), accumulate_grad_batches=3).fit(pl.Module(), pl.loader())
-    series = pl.journal(tmp_path).series(["loss/total"])
+    series = pl.series_of(tmp_path, ["loss/total"])
     assert list(series.steps) == [1, 2, 3, 4]
     means = [sum(losses[at : at + 3]) / 3 for at in range(0, 12, 3)]
     assert list(series.values["loss/total"]) == pytest.approx(means, rel=1e-5)
@@ -217,11 +219,11 @@ def test_two_optimizers_by_hand_are_one_step_and_a_nan_changes_neither(pl: Any, 
     reference.fit(pl.TwoOptimizers(), pl.loader(poisoned=True))
     expected, found = pl.weights_and_moments(reference), pl.weights_and_moments(ours)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
-    assert list(pl.journal(tmp_path).series(["lr"]).steps) == list(range(1, 13))
+    assert list(pl.series_of(tmp_path, ["lr"]).steps) == list(range(1, 13))
     (skipped,) = pl.events_of(tmp_path, e.StepSkipped)
     assert {"net.body.0.weight", "net.head.weight"} <= set(skipped.modules)
     layers = [f"layer/net.{name}/update_ratio" for name in ("body.0.weight", "head.weight")]
-    measured = pl.journal(tmp_path).series(layers)
+    measured = pl.series_of(tmp_path, layers)
     assert measured.steps.tolist() == [1] and all(measured.present[name].all() for name in layers)
 
 
@@ -253,7 +255,7 @@ def test_validations_are_recorded_with_the_best_score_but_not_the_sanity_check(p
 
 def test_what_the_module_logs_is_recorded_with_its_step(pl: Any, tmp_path: Path) -> None:
     pl.trainer(tmp_path, pl.cockpit(tmp_path), log_every_n_steps=3).fit(pl.Module(), pl.loader())
-    series = pl.journal(tmp_path).series(["loss/total", "log/train_loss"])
+    series = pl.series_of(tmp_path, ["loss/total", "log/train_loss"])
     logged = series.present["log/train_loss"]
     assert [int(step) for step in series.steps[logged]] == [3, 6, 9, 12]
     assert list(series.values["log/train_loss"][logged]) == list(series.values["loss/total"][logged])
@@ -266,9 +268,9 @@ def test_a_resumed_training_goes_on_in_the_same_run_with_the_decisions_at_its_st
     (saved,) = pl.events_of(tmp_path, e.CheckpointSaved)
     module, again = pl.Module(), pl.cockpit(tmp_path, resume=True)
     pl.trainer(tmp_path, again).fit(module, pl.loader(), ckpt_path=saved.path)
-    reader = pl.journal(tmp_path)
-    assert list(reader.series(["lr"]).steps) == list(range(1, 13))
-    assert [branch for branch, _ in reader.lineage()] == [0, 1]
+    with pl.journal(tmp_path) as reader:
+        assert list(reader.series(["lr"]).steps) == list(range(1, 13))
+        assert [branch for branch, _ in reader.lineage()] == [0, 1]
     assert module.used == [0.005] * 4
 
 
@@ -316,7 +318,7 @@ def test_histograms_are_taken_inside_the_trainers_closure_and_before_its_clip(pl
     assert (taken.layer, taken.step, dict(taken.missing)) == ("net.body.0", 4, {})
     assert taken.activations is not None and taken.activations.count == pl.BATCH * 8
     assert taken.weights is not None and taken.gradients is not None
-    norms = pl.journal(tmp_path).series(["grad_norm/net.body.0"]).values["grad_norm/net.body.0"]
+    norms = pl.series_of(tmp_path, ["grad_norm/net.body.0"]).values["grad_norm/net.body.0"]
     assert math.sqrt(taken.gradients.sum_of_squares) == pytest.approx(norms[3], rel=1e-4)
     assert norms[3] > 1e-2
 

@@ -15,7 +15,6 @@ from torch.distributed import HashStore, distributed_c10d
 
 from engine.adapters.ranks import rank_words
 from engine.adapters.ranks.rank_words import RankWord, RankWords
-from engine.journal.reader import JournalReader
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Status
@@ -123,6 +122,6 @@ def test_two_processes_of_a_trainer_are_steered_together(tmp_path: Path) -> None
     first, second = ((tmp_path / f"rank-{rank}").read_text(encoding="utf-8") for rank in (0, 1))
     assert first == second
     step, _, rate, knob = first.split()
-    state = JournalReader(remote.directory).state()
+    state = remote.state()
     assert state is not None and state.step == int(step)
     assert (float(rate), float(knob)) == (0.005, 3.0)

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from engine.journal.reader import JournalReader
 from engine.protocol import commands as c
 from engine.protocol import events as e
 
@@ -79,8 +78,7 @@ def test_a_trainer_of_trl_is_recorded_and_steered(tmp_path: Path, kind: str, log
     assert all(bool(parameter.isfinite().all()) for parameter in made.model.parameters())
     (skipped,) = hf.events_of(tmp_path, e.StepSkipped)
     assert skipped.modules == ("transformer.wte.weight",)
-    reader = JournalReader(tmp_path / "runs" / "hf")
-    found = reader.series(("loss/total", logged))
+    found = hf.series_of(tmp_path, ("loss/total", logged))
     assert found.steps.tolist() == [1, 2, 3, 4, 5, 6]
     assert all(map(math.isfinite, found.values["loss/total"].tolist()))
     assert hf.events_of(tmp_path, e.RunFinished)[-1].reason == "stopped"

@@ -8,14 +8,17 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
+import cockpit.console.reporter
 from cockpit.console.reporter import PLAIN_SECONDS, ConsoleReporter
-from cockpit.session.session import EVENTS_PER_LOOK
+from cockpit.session.session import EVENTS_PER_LOOK, Session
 from cockpit.terminal.safe_stream import open_console
 from engine.journal.store import JOURNAL_FILE
 from engine.protocol import events as e
@@ -31,6 +34,18 @@ class Terminal(io.StringIO):
 class Unplugged(Terminal):
     def write(self, text: str) -> int:
         raise BrokenPipeError(32, "Broken pipe")
+
+
+@pytest.fixture(autouse=True)
+def _closed_sessions(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:  # pyright: ignore[reportUnusedFunction]
+    """Close the journals of reporters whose thread, which would do so, is never started."""
+    with ExitStack() as opened:
+
+        def session(*args: Any, **kwargs: Any) -> Session:
+            return opened.enter_context(closing(Session(*args, **kwargs)))
+
+        monkeypatch.setattr(cockpit.console.reporter, "Session", session)
+        yield
 
 
 @pytest.fixture

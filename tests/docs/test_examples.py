@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Generator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,10 +31,12 @@ def shown_command(path: Path, word: str) -> list[str]:
     return shlex.split(line)
 
 
-def trained(tmp_path: Path, words: list[str]) -> JournalReader:
-    """Train by a command line on the CPU and return the run's journal."""
+@contextmanager
+def trained(tmp_path: Path, words: list[str]) -> Generator[JournalReader]:
+    """Train by a command line on the CPU, and open the run's journal."""
     assert main.main(["--no-ui", "--quiet", "--device", "cpu", "--runs-dir", str(tmp_path / "runs"), *words]) == 0
-    return JournalReader(find_run(tmp_path / "runs", "latest"))
+    with closing(JournalReader(find_run(tmp_path / "runs", "latest"))) as reader:
+        yield reader
 
 
 def test_the_model_of_the_readme_has_30_lines():
@@ -43,8 +47,8 @@ def test_the_model_of_the_readme_learns(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     (tmp_path / "spirals.py").write_text(readme_code(), encoding="utf-8")
     words = shown_command(ROOT / "README.md", "spirals.py:Spirals")
-    reader = trained(tmp_path, [*words, "--epochs", "8"])
-    state = reader.state()
+    with trained(tmp_path, [*words, "--epochs", "8"]) as reader:
+        state = reader.state()
     assert state is not None and state.step == 400 and state.best_score is not None and state.best_score > 0.8
 
 
@@ -55,5 +59,5 @@ def test_the_example_of_the_manual_learns_with_its_component_switched_on(
     script = tmp_path / "script.txt"
     script.write_text("90: promote --force\n", encoding="utf-8")
     words = shown_command(ROOT / "cockpit/docs/your-own-model.md", "digits.py:Digits --epochs")
-    reader = trained(tmp_path, [*words, "--epochs", "4", "--script", str(script)])
-    assert {"val/accuracy", "loss/redraw_error", "grad_share/redraw"} <= set(reader.metric_names())
+    with trained(tmp_path, [*words, "--epochs", "4", "--script", str(script)]) as reader:
+        assert {"val/accuracy", "loss/redraw_error", "grad_share/redraw"} <= set(reader.metric_names())

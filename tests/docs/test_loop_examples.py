@@ -6,6 +6,7 @@ import dataclasses
 import re
 import runpy
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def state_of(run: str) -> RunState:
-    state = JournalReader(Path("runs") / run).state()
+    with closing(JournalReader(Path("runs") / run)) as reader:
+        state = reader.state()
     assert state is not None
     return state
 
@@ -59,14 +61,15 @@ def test_the_own_loop_learns_and_goes_on_when_it_is_started_again() -> None:
     assert first.spec.term_names == ("cross_entropy", "size") and first.knobs["noise"].value == 0.05
     main_of("shown", epochs=3, resume=True)
     assert state_of("shown").step == 141
-    assert "log/confidence" in JournalReader(Path("runs/shown")).metric_names()
+    with closing(JournalReader(Path("runs/shown"))) as reader:
+        assert "log/confidence" in reader.metric_names()
 
 
 def test_the_untouched_program_survives_its_bad_sample_under_run(capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copy(EXAMPLES / "untouched_program.py", "program.py")
     assert main.main(["run", "--no-ui", "--quiet", "--run", "shown", "program.py", "--steps", "120"]) == 0
-    reader = JournalReader(Path("runs/shown"))
-    assert [entry.step for entry in reader.events() if isinstance(entry.event, StepSkipped)] == [61]
+    with closing(JournalReader(Path("runs/shown"))) as reader:
+        assert [entry.step for entry in reader.events() if isinstance(entry.event, StepSkipped)] == [61]
     assert state_of("shown").step == 120
     printed = Path("runs/shown/console.log").read_text(encoding="utf-8")
     assert "error 0." in printed

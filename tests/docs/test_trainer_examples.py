@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -30,11 +31,11 @@ def test_an_example_has_at_most_60_lines(name: str) -> None:
 def test_the_example_of_hugging_face_learns_under_the_cockpit() -> None:
     pytest.importorskip("transformers", reason="the extra `huggingface` is not installed")
     runpy.run_path(str(EXAMPLES / "huggingface_trainer.py"))["main"]("shown", steps=40)
-    reader = JournalReader(Path("runs/shown"))
-    state = reader.state()
+    with closing(JournalReader(Path("runs/shown"))) as reader:
+        state = reader.state()
+        losses = reader.series(["loss/total"]).values["loss/total"]
     assert state is not None and state.activity is Activity.FINISHED and state.step == 40
     assert state.knobs["smoothing"].value == 0.05 and state.last_checkpoint == "shown-output/checkpoint-40"
-    losses = reader.series(["loss/total"]).values["loss/total"]
     assert losses[-1] < losses[0] - 1
 
 
@@ -43,6 +44,7 @@ def test_the_example_of_hugging_face_learns_under_the_cockpit() -> None:
 def test_the_example_of_lightning_learns_under_the_cockpit() -> None:
     pytest.importorskip("pytorch_lightning", reason="the extra `lightning` is not installed")
     runpy.run_path(str(EXAMPLES / "lightning_trainer.py"))["main"]("shown", epochs=2)
-    state = JournalReader(Path("runs/shown")).state()
+    with closing(JournalReader(Path("runs/shown"))) as reader:
+        state = reader.state()
     assert state is not None and state.activity is Activity.FINISHED
     assert state.best_score is not None and state.best_score > 0.8

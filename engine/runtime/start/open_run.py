@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,11 +63,12 @@ _CHANCE_SAMPLES = 64
 
 @dataclass(slots=True)
 class OpenRun:
-    """The parts of a run that is ready to train."""
+    """The parts of a run that is ready to train; `opened` closes all but the checkpointer."""
 
     train_state: TrainState
     checkpointer: Checkpointer
     loop: Loop
+    opened: ExitStack
 
 
 def open_run(
@@ -92,7 +94,7 @@ def open_run(
         said = _restore(start, built, request, recorder)
         return _announce(built, start, (*said, *loaded.said, *built.said), request, recorder, interrupt)
     except BaseException:
-        built.train_state.close()
+        built.opened.close()
         raise
 
 
@@ -108,12 +110,16 @@ class _Loaded:
 
 @record
 class _Built:
-    """The live state, the checkpoint of the initial weights (or an empty string), and the event that reports it."""
+    """The live state, the checkpoint of the initial weights (or an empty string), and the event that reports it.
+
+    `opened` closes the live state.
+    """
 
     splits: Splits
     train_state: TrainState
     init_from: str
     said: tuple[e.Event, ...]
+    opened: ExitStack
 
 
 def _load_data(request: RunRequest, recorder: RunRecorder, interrupt: Interrupt) -> _Loaded:
@@ -159,7 +165,9 @@ def _build(
         train_state = TrainState(task, config, model, loaded.splits, recorder.state)
     else:
         train_state = LeaderState(leader, task, config, model, loaded.splits, recorder.state)
-    return _Built(loaded.splits, train_state, init_from, said)
+    opened = ExitStack()
+    opened.enter_context(closing(train_state))
+    return _Built(loaded.splits, train_state, init_from, said, opened)
 
 
 def _restore(start: Start | None, built: _Built, request: RunRequest, recorder: RunRecorder) -> tuple[e.Event, ...]:
@@ -204,7 +212,8 @@ def _announce(
     baseline = _baseline(train_state.task, built.splits.train, config)
     recorder.journal.set_meta("chance_levels", {**baseline.chance})
     memory = RunMemory(config, recorder.state.spec, baseline)
-    requests = RequestQueue(Inbox(request.directory), recorder, interrupt)
+    inbox = built.opened.enter_context(closing(Inbox(request.directory)))
+    requests = RequestQueue(inbox, recorder, interrupt)
     previews = PreviewWriter(request.directory)
     if isinstance(train_state, LeaderState):
         validator = SharedValidator(config, train_state, recorder, memory, previews, requests.stop_is_waiting)
@@ -231,7 +240,7 @@ def _announce(
         loop = LeaderLoop(config, train_state, recorder, checkpointer, commands, step_monitor)
     else:
         loop = Loop(config, train_state, recorder, checkpointer, commands, step_monitor)
-    return OpenRun(train_state, checkpointer, loop)
+    return OpenRun(train_state, checkpointer, loop, built.opened)
 
 
 def _described(train_state: TrainState) -> str:

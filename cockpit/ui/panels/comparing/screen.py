@@ -70,6 +70,7 @@ class CompareScreen(ModalScreen[None], inherit_bindings=False):
         self._runs = open_runs(directories)
         without = next((run.name for run in self._runs if kind != "step" and run.axis(kind) is None), None)
         if without is not None:
+            self._close_runs()
             raise UserError(f"the run {without!r} has no {kind} to draw over: leave out --x")
         self._keys = settings.keys
         self._actions = actions_of(settings.keys)
@@ -96,6 +97,9 @@ class CompareScreen(ModalScreen[None], inherit_bindings=False):
 
     def on_unmount(self) -> None:
         """Close the journals."""
+        self._close_runs()
+
+    def _close_runs(self) -> None:
         for run in self._runs:
             run.close()
 
