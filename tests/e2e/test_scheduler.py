@@ -76,6 +76,7 @@ def _wait_for_step(directory: Path, step: int, job: subprocess.Popen[bytes]) -> 
     raise AssertionError(f"no step {step} in time")
 
 
+@pytest.mark.slow
 def test_the_job_script_of_the_manual_goes_on_until_the_run_is_complete(folder: Path) -> None:
     slurm, run = Slurm(folder), folder / "runs" / f"job-{JOB}"
     first = slurm.start("--config", "small.yaml", "--set", "training.max_steps=150")

@@ -38,7 +38,11 @@ def in_shell(folder: Path, redirections: str, *words: str) -> subprocess.Complet
 SHORT = ("--config", "small.yaml", "--run", "one", "--max-steps", "2")
 
 
-@pytest.mark.parametrize("redirections", [">&-", "<&- >&- 2>&-"], ids=["closed", "all closed"])
+@pytest.mark.parametrize(
+    "redirections",
+    [pytest.param(">&-", marks=pytest.mark.slow), "<&- >&- 2>&-"],
+    ids=["closed", "all closed"],
+)
 def test_a_run_trains_without_a_console(folder: Path, redirections: str) -> None:
     done = in_shell(folder, redirections, *SHORT)
     assert done.returncode == 0, done.stderr

@@ -15,7 +15,8 @@ from tests.faults.planted import Plant, in_gradient, in_input, in_moment, in_ter
 from tests.faulty import entries, recovery, run, series, state_of, weights_of
 from tests.small import PARTS, small_config
 
-BAD = [math.nan, math.inf]
+BAD = [math.nan, pytest.param(math.inf, marks=pytest.mark.slow)]
+"""Both take the same way; the repetitions of faults in `forensics` meet infinities too."""
 TRAINED = tuple(part for part in PARTS if part != "subpixel_conv")
 """Those that train when every refinement is on that goes with the others."""
 EVERYTHING = {name: name != "subpixel_conv" for name in REFINEMENTS}

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -377,22 +375,6 @@ def test_a_stop_command_ends_the_run_with_code_zero(tmp_path: Path) -> None:
     assert run.code == 0
     assert isinstance(stopped.event, e.StopRequested) and stopped.event.reason == "enough"
     assert _final_state(run.directory).activity is Activity.FINISHED
-
-
-def test_a_run_closes_every_connection_to_its_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[sqlite3.Connection] = []
-    connect = sqlite3.connect
-
-    def connected(*args: Any, **kwargs: Any) -> sqlite3.Connection:
-        opened.append(connect(*args, **kwargs))
-        return opened[-1]
-
-    monkeypatch.setattr(sqlite3, "connect", connected)
-    assert train(_request(tmp_path / "run", small_config(training={"max_steps": 2})), Interrupt()) == 0
-    assert opened
-    for connection in opened:
-        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
-            assert connection.total_changes
 
 
 def test_a_second_process_on_the_same_run_is_refused(tmp_path: Path) -> None:
