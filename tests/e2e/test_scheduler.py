@@ -91,7 +91,8 @@ def test_the_job_script_of_the_manual_goes_on_until_the_run_is_complete(folder: 
     with closing(JournalReader(run)) as reader:
         state, events = reader.state(), [entry.event for entry in reader.events()]
     assert state is not None and state.step == 150
-    kinds = [event.kind for event in events if isinstance(event, CheckpointSaved)]
+    saved = [event.kind for event in events if isinstance(event, CheckpointSaved)]
+    kinds = [kind for kind in saved if kind != "epoch"]  # one may end before the signal comes
     assert kinds[:3] == ["start", "signal", "final"]
     assert load_checkpoint(list_checkpoints(run / "checkpoints")[-1])["step"] == 150
 
