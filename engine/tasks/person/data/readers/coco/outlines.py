@@ -16,7 +16,7 @@ from pycocotools import mask as _coco_mask
 
 from engine.protocol.record import record
 from engine.task import UnusableSample
-from engine.tasks.person.data.readers.coco.outline_forms import polygon_lists, read_counts, run_length_parts, unquote
+from engine.tasks.person.data.readers.coco.outline_forms import count_forms, polygon_lists, run_length_parts, unquote
 from engine.tasks.person.data.readers.coco.values import as_integer, shown
 from engine.tasks.person.data.readers.pixels import Size
 from engine.tasks.person.data.readers.scenes import Box, Mask
@@ -32,10 +32,14 @@ _MAX_SHIFT: Final = 60
 
 @record
 class Outline:
-    """A person's outline: closed polygons of x, y pairs (pixels), or COCO's compressed run lengths (column-major)."""
+    """A person's outline: closed polygons of x, y pairs (pixels), or COCO's compressed run lengths (column-major).
+
+    `num_unread` parts are not pairs of numbers and are left out.
+    """
 
     polygons: tuple[Polygon, ...] = ()
     run_lengths: bytes = b""
+    num_unread: int = 0
 
 
 def parse_outline(segmentation: object, size: Size) -> Outline:
@@ -48,26 +52,34 @@ def parse_outline(segmentation: object, size: Size) -> Outline:
         return Outline(run_lengths=_join([_parse_run_lengths(part, size) for part in parts]))
     if isinstance(segmentation, dict):
         raise UnusableSample("has an outline that is neither polygons nor run lengths with counts and size")
+    if isinstance(segmentation, str) and segmentation.strip():
+        raise UnusableSample(f"has no outline, but the text {shown(segmentation)}")
     if not isinstance(segmentation, list) or not segmentation:
         raise UnusableSample("has no outline")
     return polygon_outline(polygon_lists(cast(list[object], segmentation)), size)[0]
 
 
-def polygon_outline(polygons: Iterable[Sequence[float]], size: Size) -> tuple[Outline, Box]:
-    """Return the outline of polygons (flat lists of x and y) and its bounds.
+def polygon_outline(polygons: Iterable[Sequence[float] | None], size: Size) -> tuple[Outline, Box]:
+    """Return the outline of polygons (flat lists of x and y) and its bounds. `None` is an unreadable polygon.
 
     Raises UnusableSample if no polygon has an area.
     """
     kept: list[Polygon] = []
     bounds: Box | None = None
+    num_unread = 0
     for part in polygons:
+        if part is None or len(part) % 2:
+            num_unread += 1
+            continue
         found = _parse_polygon(part, size)
         if found is not None:
             kept.append(found[0])
             bounds = found[1] if bounds is None else _around(bounds, found[1])
+    if bounds is None and num_unread:
+        raise UnusableSample("has an outline without area: it is not pairs of numbers")
     if bounds is None:
         raise UnusableSample("has an outline without area")
-    return Outline(tuple(kept)), bounds
+    return Outline(tuple(kept), num_unread=num_unread), bounds
 
 
 def outline_bounds(outline: Outline, size: Size) -> Box:
@@ -98,7 +110,7 @@ def _parse_polygon(part: Sequence[float], size: Size) -> tuple[Polygon, Box] | N
 
     Corners are clipped to one image size around the image.
     """
-    if len(part) < 6 or len(part) % 2:
+    if len(part) < 6:
         return None
     width, height = size
     xs, ys = part[0::2], part[1::2]
@@ -107,7 +119,17 @@ def _parse_polygon(part: Sequence[float], size: Size) -> tuple[Polygon, Box] | N
         limits = np.array(size, dtype=np.float64)
         return _parse_polygon(np.clip(np.reshape(part, (-1, 2)), -limits, 2 * limits).reshape(-1).tolist(), size)
     twice_area = sum(map(mul, xs, (*ys[1:], ys[0]))) - sum(map(mul, ys, (*xs[1:], xs[0])))
-    return (np.array(part, dtype=np.float64), (left, top, right, bottom)) if abs(twice_area) > _NO_AREA else None
+    if abs(twice_area) <= _NO_AREA and _is_line(xs, ys):
+        return None
+    return np.array(part, dtype=np.float64), (left, top, right, bottom)
+
+
+def _is_line(xs: Sequence[float], ys: Sequence[float]) -> bool:
+    """Return whether all corners are on one line. The halves of a crossed polygon may have opposite areas."""
+    corners = list(zip(xs, ys, strict=True))
+    x0, y0 = corners[0]
+    x1, y1 = max(corners, key=lambda corner: abs(corner[0] - x0) + abs(corner[1] - y0))
+    return all(abs((x - x0) * (y1 - y0) - (y - y0) * (x1 - x0)) <= _NO_AREA for x, y in corners)
 
 
 def _around(one: Box, other: Box) -> Box:
@@ -118,16 +140,18 @@ def _around(one: Box, other: Box) -> Box:
 def _parse_run_lengths(segmentation: Mapping[str, object], size: Size) -> Any:
     """Return pycocotools' run-length object, checked. Raises UnusableSample for inconsistent run lengths."""
     width, height = size
-    given = segmentation.get("size")
-    if not isinstance(given, list) or [as_integer(side) for side in cast(list[object], given)] != [height, width]:
+    given = unquote(segmentation.get("size"))
+    sides = [as_integer(side) for side in cast(list[object], given)] if isinstance(given, list) else None
+    if sides != [height, width]:
         raise UnusableSample(f"has run lengths for size {shown(given)}, the image is {[height, width]}")
-    counts = read_counts(segmentation.get("counts"))
-    runs = counts if isinstance(counts, list) else _unpack(counts or b"")
-    if any(run < 0 for run in runs) or sum(runs) != height * width:
-        raise UnusableSample("has run lengths that do not add up to the image")
-    if isinstance(counts, list):
-        return coco_mask.frPyObjects({"size": [height, width], "counts": runs}, height, width)
-    return {"size": [height, width], "counts": counts}
+    for counts in count_forms(segmentation.get("counts")):
+        runs = counts if isinstance(counts, list) else _unpack(counts)
+        if any(run < 0 for run in runs) or sum(runs) != height * width:
+            continue
+        if isinstance(counts, list):
+            return coco_mask.frPyObjects({"size": [height, width], "counts": runs}, height, width)
+        return {"size": [height, width], "counts": counts}
+    raise UnusableSample("has run lengths that do not add up to the image")
 
 
 def _join(parts: list[Any]) -> bytes:

@@ -13,7 +13,7 @@ from engine.protocol.record import record
 from engine.task import Doubt, Rejection, UnusableSample
 from engine.tasks.person.data.readers.coco.boxes import corners, cut_box, is_exact, other_convention, read_box
 from engine.tasks.person.data.readers.coco.document import AnnotationBody, PolygonBody
-from engine.tasks.person.data.readers.coco.outline_forms import BYTES_TEXT
+from engine.tasks.person.data.readers.coco.outline_forms import BYTES_TEXT, is_python_text
 from engine.tasks.person.data.readers.coco.outlines import (
     Outline,
     draw_outline,
@@ -118,6 +118,8 @@ class PeopleReader:
     json_name: str
     faults: PeopleCount = field(default_factory=PeopleCount)
     bytes_texts: list[str] = field(default_factory=list[str])
+    python_texts: list[str] = field(default_factory=list[str])
+    unread_parts: list[str] = field(default_factory=list[str])
     conventions: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     num_compared: int = 0
     num_outlines: int = 0
@@ -153,6 +155,18 @@ class PeopleReader:
                 f"{len(self.bytes_texts)} annotations have for counts the text of a Python bytes object (b'...'); "
                 f"it is read as those bytes; the first is {self.bytes_texts[0]}",
             )
+        if self.python_texts:
+            yield Doubt(
+                self.json_name,
+                f"{len(self.python_texts)} annotations have for an outline the text of a Python object; it is read as "
+                f"that object; the first is {self.python_texts[0]}",
+            )
+        if self.unread_parts:
+            yield Doubt(
+                self.json_name,
+                f"{len(self.unread_parts)} outlines have parts that are not pairs of numbers and are left out: their "
+                f"masks may lack a part of the person; the first is {self.unread_parts[0]}",
+            )
         if len(self.beyond) > _MANY_BEYOND * self.num_outlines:
             yield Doubt(
                 self.json_name,
@@ -173,12 +187,25 @@ class PeopleReader:
 
     def _outline(self, body: AnnotationBody | PolygonBody, name: str, size: Size) -> tuple[Outline, Box]:
         if isinstance(body, PolygonBody) and body.segmentation and len(body.segmentation[0]) != _POINT:
-            return polygon_outline(body.segmentation, size)
-        outline = parse_outline(body.segmentation, size)
+            outline, bounds = polygon_outline(body.segmentation, size)
+        else:
+            outline = parse_outline(body.segmentation, size)
+            bounds = outline_bounds(outline, size)
+        self._note_form(body, name, outline)
+        return outline, bounds
+
+    def _note_form(self, body: AnnotationBody | PolygonBody, name: str, outline: Outline) -> None:
+        """Remember an outline in a form that is doubted."""
+        place = f"annotation {shown(body.id)} of {name}"
+        if outline.num_unread:
+            self.unread_parts.append(place)
+        if isinstance(body, PolygonBody):
+            return
         counts = cast(dict[str, Any], body.segmentation).get("counts") if isinstance(body.segmentation, dict) else None
         if isinstance(counts, str) and BYTES_TEXT.fullmatch(counts.strip()):
-            self.bytes_texts.append(f"annotation {shown(body.id)} of {name}")
-        return outline, outline_bounds(outline, size)
+            self.bytes_texts.append(place)
+        if is_python_text(body.segmentation):
+            self.python_texts.append(place)
 
     def _person(
         self, body: AnnotationBody | PolygonBody, name: str, box: Box | None, outline: Outline, given: Box | None

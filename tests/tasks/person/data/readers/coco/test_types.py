@@ -186,6 +186,16 @@ def test_a_size_that_is_none_is_doubted_and_the_files_own_is_used(tmp_path: Path
         json.dumps({"size": [50, 60], "counts": PACKED}),
         [{"size": [50, 60], "counts": COUNTS}],
         [{"size": [50, 60], "counts": COUNTS}, {"size": [50, 60], "counts": PACKED}],
+        " ".join(str(value) for value in RECTANGLE),
+        "5,5;30,5;30,45;5,45",
+        [[[5, 5]], [[30, 5]], [[30, 45]], [[5, 45]]],
+        [[[[5, 5]], [[30, 5]], [[30, 45]], [[5, 45]]]],
+        str([RECTANGLE]),
+        [str(RECTANGLE)],
+        {"size": "[50, 60]", "counts": COUNTS},
+        {"size": [50, 60], "counts": f"bytearray({PACKED.encode()!r})"},
+        {"size": [50, 60], "counts": f" '{PACKED}'\n"},
+        {"size": [50, 60], "counts": list(PACKED.encode())},
     ],
 )
 def test_an_outline_in_any_form_covers_the_same_pixels(tmp_path: Path, segmentation: object) -> None:
@@ -209,9 +219,49 @@ def test_text_of_bytes_is_read_and_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        str({"size": [50, 60], "counts": COUNTS}),
+        str({"size": (50, 60), "counts": PACKED.encode()}),
+        str([tuple(RECTANGLE[at : at + 2]) for at in range(0, 8, 2)]),
+    ],
+)
+def test_the_text_of_a_python_object_is_read_and_said(tmp_path: Path, text: str) -> None:
+    split = read(tmp_path, two_images(segmentation=text))
+    assert masks(split) == [25 * 40] * 2 and not split.problems
+    assert "2 annotations have for an outline the text of a Python object" in split.doubts[0].message
+
+
+def test_back_slashes_of_compressed_run_lengths_may_be_doubled_or_not(tmp_path: Path) -> None:
+    mask = np.zeros((50, 60), dtype=np.uint8)
+    rows, columns = np.mgrid[:50, :60]
+    mask[(rows - 25) ** 2 * 2 + (columns - 26) ** 2 < 5**2] = 1
+    packed = coco_mask.encode(np.asfortranarray(mask))["counts"].decode("ascii")
+    assert "\\" in packed
+    forms = (packed, packed.replace("\\", "\\\\"), repr(packed.encode()), f"b'{packed}'")
+    for counts in forms:
+        split = read(tmp_path, two_images(segmentation={"size": [50, 60], "counts": counts}, bbox=None))
+        assert masks(split) == [int(mask.sum())] * 2, counts
+
+
+@pytest.mark.parametrize("part", [[1, 2, 3, 4, 5, 6, 7], [None] * 6, "x", [[1, 2, 3]] * 4, {"counts": COUNTS}])
+def test_a_part_that_cannot_be_read_is_doubted(tmp_path: Path, part: object) -> None:
+    split = read(tmp_path, two_images(segmentation=[RECTANGLE, part]))
+    assert masks(split) == [25 * 40] * 2
+    assert "2 outlines have parts that are not pairs of numbers and are left out" in split.doubts[0].message
+    assert "annotation 1 of a.png" in split.doubts[0].message
+
+
+def test_a_polygon_whose_halves_have_opposite_areas_is_drawn(tmp_path: Path) -> None:
+    split = read(tmp_path, two_images(segmentation=[[5, 5, 30, 45, 30, 5, 5, 45]]))
+    assert not split.problems and masks(split)[0] == pytest.approx(25 * 40 / 2, rel=0.1)
+
+
+@pytest.mark.parametrize(
     ("segmentation", "says"),
     [
         (None, "has no outline"),
+        ("M5,5 L30,5", "has no outline, but the text M5,5 L30,5"),
         ([], "has no outline"),
         ({}, "neither polygons nor run lengths"),
         ({"counts": COUNTS}, "run lengths for size None"),
@@ -370,7 +420,7 @@ def test_numbers_that_are_none_cost_only_their_own_annotation(tmp_path: Path, nu
     text = json.dumps(two_images()).replace('"segmentation": [[5,', f'"segmentation": [[{number},', 1)
     split = read(tmp_path, text)
     assert [scene.name for scene in split.scenes] == ["b.png"]
-    assert errors(split) == ["annotation 1 has an outline without area"]
+    assert errors(split) == ["annotation 1 has an outline without area: it is not pairs of numbers"]
 
 
 def test_what_is_read_is_said_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
