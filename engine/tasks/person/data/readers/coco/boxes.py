@@ -28,6 +28,16 @@ def _scale(box: Four, size: Size) -> Box:
     return box[0] * size[0], box[1] * size[1], box[2] * size[0], box[3] * size[1]
 
 
+def _over(box: Four, parts: float) -> Four:
+    """Return the box in fractions of the image, given in `parts` of it, such as 100 for percent."""
+    return box[0] / parts, box[1] / parts, box[2] / parts, box[3] / parts
+
+
+def _exchanged(box: Four) -> Four:
+    """Return the box with each x and y exchanged."""
+    return box[1], box[0], box[3], box[2]
+
+
 CONVENTIONS: Final[Mapping[str, Callable[[Four, Size], Box]]] = {
     "[left, top, right, bottom]": lambda v, size: v,
     "[centre x, centre y, width, height]": lambda v, size: (
@@ -46,8 +56,16 @@ CONVENTIONS: Final[Mapping[str, Callable[[Four, Size], Box]]] = {
     "[centre x, centre y, width, height] in fractions of the image": lambda v, size: _scale(
         (v[0] - v[2] / 2, v[1] - v[3] / 2, v[0] + v[2] / 2, v[1] + v[3] / 2), size
     ),
+    "[top, left, bottom, right] in fractions of the image": lambda v, size: _scale(_exchanged(v), size),
+    "[left, top, width, height] in percent of the image": lambda v, size: _scale(corners(_over(v, 100)), size),
+    "[left, top, right, bottom] in percent of the image": lambda v, size: _scale(_over(v, 100), size),
+    "[left, top, right, bottom] in thousandths of the image": lambda v, size: _scale(_over(v, 1000), size),
+    "[top, left, bottom, right] in thousandths of the image": lambda v, size: _scale(_over(_exchanged(v), 1000), size),
 }
 """Box conventions of other tools, each converted to (left, top, right, bottom)."""
+
+EXCHANGED: Final = frozenset(("[top, left, height, width]", "[top, left, bottom, right]"))
+"""Conventions whose boxes match their outlines also if the outlines' x and y are exchanged, and the boxes are right."""
 
 
 def read_box(bbox: object) -> Four | None:

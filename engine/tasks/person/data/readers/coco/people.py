@@ -11,8 +11,16 @@ from typing import Any, Final, cast
 
 from engine.protocol.record import record
 from engine.task import Doubt, Rejection, UnusableSample
-from engine.tasks.person.data.readers.coco.boxes import corners, cut_box, is_exact, other_convention, read_box
+from engine.tasks.person.data.readers.coco.boxes import (
+    EXCHANGED,
+    corners,
+    cut_box,
+    is_exact,
+    other_convention,
+    read_box,
+)
 from engine.tasks.person.data.readers.coco.document import AnnotationBody, PolygonBody
+from engine.tasks.person.data.readers.coco.extent import Extent
 from engine.tasks.person.data.readers.coco.outline_forms import BYTES_TEXT, is_python_text
 from engine.tasks.person.data.readers.coco.outlines import (
     Outline,
@@ -122,14 +130,14 @@ class PeopleReader:
     unread_parts: list[str] = field(default_factory=list[str])
     conventions: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     num_compared: int = 0
-    num_outlines: int = 0
+    extent: Extent = field(default_factory=Extent)
     beyond: list[str] = field(default_factory=list[str])
 
     def read(self, body: AnnotationBody | PolygonBody, name: str, size: Size) -> CocoPerson | None:
         """Return the person of an annotation on image `name`, or `None` without a usable outline."""
         try:
             outline, bounds = self._outline(body, name, size)
-            self.num_outlines += 1
+            self.extent.add(bounds, size)
             if _is_beyond(bounds, size):
                 self.beyond.append(f"annotation {shown(body.id)} of {name}, an image of {size[0]} x {size[1]} pixels")
             _check_bounds(bounds, size)
@@ -167,17 +175,20 @@ class PeopleReader:
                 f"{len(self.unread_parts)} outlines have parts that are not pairs of numbers and are left out: their "
                 f"masks may lack a part of the person; the first is {self.unread_parts[0]}",
             )
-        if len(self.beyond) > _MANY_BEYOND * self.num_outlines:
+        if small := self.extent.doubt():
+            yield Doubt(self.json_name, small)
+        if len(self.beyond) > _MANY_BEYOND * self.extent.num_outlines:
             yield Doubt(
                 self.json_name,
-                f"{len(self.beyond)} of {self.num_outlines} outlines extend far beyond their image: their coordinates "
-                f"may be of an image of another size; the first is {self.beyond[0]}",
+                f"{len(self.beyond)} of {self.extent.num_outlines} outlines extend far beyond their image: their "
+                f"coordinates may be of an image of another size; the first is {self.beyond[0]}",
             )
         for convention, places in self.conventions.items():
+            exchanged = ", unless x and y of the outlines are exchanged" if convention in EXCHANGED else ""
             yield Doubt(
                 self.json_name,
-                f"{len(places)} of {self.num_compared} boxes are {convention}, COCO's are [left, top, width, height]: "
-                f"the bounds of the outlines are used instead; the first is {places[0]}",
+                f"{len(places)} of {self.num_compared} boxes are {convention}{exchanged}, COCO's are "
+                f"[left, top, width, height]: the bounds of the outlines are used instead; the first is {places[0]}",
             )
 
     def common_convention(self) -> str:
