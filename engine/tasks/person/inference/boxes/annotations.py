@@ -107,7 +107,7 @@ def _people(
         key = found.read_id(head.image_id) if head is not None else None
         if head is None or key not in found.by_key or not category.is_person(head.category_id):
             continue
-        if as_flag(head.iscrowd):
+        if as_flag(head.crowd):
             num_crowds += 1
         else:
             entries[key].append(entry)

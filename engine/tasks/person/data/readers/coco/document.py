@@ -41,9 +41,10 @@ class ImageEntry(msgspec.Struct):
 
     @property
     def name(self) -> str | None:
-        """The file's name or URL, or `None` if no field is text."""
+        """The file's name or URL, or `None` if no field is text. A number is a name without a suffix."""
         fields = (self.file_name, self.filename, self.coco_url, self.path, self.flickr_url, self.url)
-        return next((field for field in fields if isinstance(field, str) and field.strip()), None)
+        names = (str(field) if type(field) is int else field for field in fields)
+        return next((name for name in names if isinstance(name, str) and name.strip()), None)
 
 
 class Category(msgspec.Struct):
@@ -55,12 +56,19 @@ class Category(msgspec.Struct):
 
 
 class AnnotationHead(msgspec.Struct):
-    """The fields that decide whether an annotation is needed."""
+    """The fields that decide whether an annotation is needed. The mark of a crowd has several spellings."""
 
     id: Any = None
     image_id: Any = None
     category_id: Any = None
     iscrowd: Any = None
+    is_crowd: Any = None
+    isCrowd: Any = None
+
+    @property
+    def crowd(self) -> object:
+        """The value of the first of the spellings that is there, or `None`."""
+        return next((value for value in (self.iscrowd, self.is_crowd, self.isCrowd) if value is not None), None)
 
 
 class AnnotationBody(msgspec.Struct):

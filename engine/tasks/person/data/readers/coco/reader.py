@@ -25,7 +25,7 @@ from engine.tasks.person.data.readers.coco.document import (
 )
 from engine.tasks.person.data.readers.coco.outlines import outline_bounds
 from engine.tasks.person.data.readers.coco.people import CocoScene, PeopleCount, PeopleReader
-from engine.tasks.person.data.readers.coco.values import as_flag, as_integer, id_reader, shown
+from engine.tasks.person.data.readers.coco.values import alike_ids, as_flag, as_id, as_integer, id_reader, shown
 from engine.tasks.person.data.readers.image_lookup import ImageFinder
 from engine.tasks.person.data.readers.pixels import Size, stored_size
 from engine.tasks.person.data.readers.scenes import SplitIndex
@@ -33,6 +33,9 @@ from engine.tasks.person.data.readers.scenes import SplitIndex
 MAX_SIDE: Final = 100_000
 MAX_PIXELS: Final = 2**31
 """Maximum pixels of an image (pycocotools counts to 2**32). Beyond it, the size of the image file is used."""
+
+_MANY_CROWDS: Final = 0.25
+"""Share of crowds among the people from which they may be single people. COCO has 0.04."""
 
 _SAY_EVERY: Final = 0.5
 _MAX_NAME: Final = 300
@@ -111,7 +114,7 @@ class _CocoReading:
     odd_heads: PeopleCount = field(default_factory=PeopleCount)
     odd_sizes: PeopleCount = field(default_factory=PeopleCount)
     num_crowds: int = 0
-    category_doubts: list[Doubt] = field(default_factory=list[Doubt])
+    head_doubts: list[Doubt] = field(default_factory=list[Doubt])
     people: dict[Hashable, list[object]] = field(default_factory=lambda: defaultdict(list))
 
     def list_images(self, document: CocoDocument) -> _Images:
@@ -127,6 +130,10 @@ class _CocoReading:
             names = ", ".join(dict.fromkeys(_name(entry) for entry in same[:4]))
             text = f"image id {shown(same[0].id)} is repeated, {len(same)} images have it ({names})"
             self._reject(f"{text}: their people cannot be told apart and are left out")
+        alike = None if read_id is as_id else alike_ids(entry.id for entry in document.images)
+        if alike:
+            text = f"image ids that differ only in their form, such as {alike[0]!r} and {alike[1]!r}"
+            self.head_doubts.append(Doubt(self.json_name, f"{text}, are read as different images: check whose people"))
         by_id = {key: same[0] for key, same in entries.items() if key not in repeated}
         by_name = {entry.name: key for key, entry in by_id.items() if entry.name}
         return _Images(read_id, by_id, frozenset(repeated), by_name)
@@ -137,32 +144,40 @@ class _CocoReading:
         if category.fault:
             self._reject(category.fault)
         num_people = 0
-        for entry in document.annotations:
+        for place, entry in enumerate(document.annotations, 1):
             head = read_head(entry)
-            if head is None or not self._is_person(head, category):
+            if head is None:
+                self.odd_heads.add(self.json_name, f"entry {place} of the annotations", "is not an object")
+                continue
+            if not self._is_person(head, category):
                 continue
             num_people += 1
-            is_crowd = as_flag(head.iscrowd)
+            is_crowd = as_flag(head.crowd)
             if is_crowd is None:
-                self._count_odd(head, f"has an iscrowd that is neither 0 nor 1: {shown(head.iscrowd)}")
+                self._count_odd(head, f"has an iscrowd that is neither 0 nor 1: {shown(head.crowd)}")
             elif is_crowd and not self.options.use_crowds:
                 self.num_crowds += 1
             else:
                 self.people[images.key_of(head.image_id)].append(entry)
         self._note_others(category, num_people)
-        if num_people and self.num_crowds == num_people:
-            self._reject(
-                f"all {num_people} person annotations are crowds (iscrowd=1), which are left out; CVAT exports masks "
+        if self.num_crowds > _MANY_CROWDS * num_people:
+            count = f"all {num_people}" if self.num_crowds == num_people else f"{self.num_crowds} of {num_people}"
+            text = (
+                f"{count} person annotations are crowds (iscrowd=1), which are left out; CVAT exports masks "
                 "of single people so: to use them as people, set data.use_crowds=true (data inspect --use-crowds)"
             )
+            if self.num_crowds == num_people:
+                self._reject(text)
+            else:
+                self.head_doubts.append(Doubt(self.json_name, text))
 
     def _note_others(self, category: PersonCategory, num_people: int) -> None:
         """Report annotations of other categories, if they are all there is or may be people too."""
         if category.ambiguity:
             text = f"{category.ambiguity}: all {num_people} annotations with it are read as people"
-            self.category_doubts.append(Doubt(self.json_name, text))
+            self.head_doubts.append(Doubt(self.json_name, text))
         if unread := category.unread_people:
-            self.category_doubts.append(Doubt(self.json_name, unread))
+            self.head_doubts.append(Doubt(self.json_name, unread))
         elif not num_people and not category.fault and category.others:
             self._reject(f"no annotation is of the category 'person', only of: {category.others}")
 
@@ -179,10 +194,10 @@ class _CocoReading:
                 scenes.append(scene)
         if reader.common_convention():
             scenes = [_with_bounds(scene) for scene in scenes]
-        self._count_orphans(images)
+        self._count_orphans(images, claimed)
         faults = (tally.rejections(self.json_name) for tally in (reader.faults, self.odd_heads))
         problems = (*self.problems, *(rejection for part in faults for rejection in part))
-        doubts = (*self.category_doubts, *reader.doubts(), *self._doubt_sizes())
+        doubts = (*self.head_doubts, *reader.doubts(), *self._doubt_sizes())
         return SplitIndex(tuple(scenes), problems, len(document.images), self.num_crowds, doubts)
 
     def _is_person(self, head: AnnotationHead, category: PersonCategory) -> bool:
@@ -216,13 +231,25 @@ class _CocoReading:
             self.odd_sizes.add(name, "", given)
         return stored_size(file)
 
-    def _count_orphans(self, images: _Images) -> None:
+    def _count_orphans(self, images: _Images, claimed: Sequence[Hashable]) -> None:
         """Report annotations without a listed image."""
-        orphans = [entry for key, entries in self.people.items() if key not in images.repeated for entry in entries]
+        keys = [key for key in self.people if key not in images.repeated]
+        orphans = [entry for key in keys for entry in self.people[key]]
         head = read_head(orphans[0]) if orphans else None
-        if head is not None:
-            first = f"the first is annotation {shown(head.id)} of image {shown(head.image_id)}"
-            self._reject(f"{len(orphans)} annotations belong to images that are not listed; {first}")
+        if head is None:
+            return
+        first = f"the first is annotation {shown(head.id)} of image {shown(head.image_id)}"
+        self._reject(f"{len(orphans)} annotations belong to images that are not listed; {first}")
+        numbers = [key for key in images.by_id if isinstance(key, int)]
+        ends: dict[Hashable, int] = {}
+        if numbers:
+            ends = {min(numbers) - 1: max(numbers), max(numbers) + 1: min(numbers)}
+        if len(keys) == 1 and keys[0] in ends and ends[keys[0]] not in claimed:
+            text = (
+                f"the image ids of annotations include {shown(head.image_id)} but not {ends[keys[0]]}: they may be "
+                "shifted by one, and each person belong to another image"
+            )
+            self.head_doubts.append(Doubt(self.json_name, text))
 
     def _doubt_sizes(self) -> Iterator[Doubt]:
         count = sum(self.odd_sizes.counts.values())

@@ -72,6 +72,16 @@ def id_reader(ids: Iterable[object]) -> Callable[[object], Hashable]:
     return as_id if len(as_numbers) == len(as_written) else _written
 
 
+def alike_ids(ids: Iterable[object]) -> tuple[object, object] | None:
+    """Return two of the ids that differ only in their form, such as 1 and '1'; `None` if there are none."""
+    first: dict[Id, object] = {}
+    for value in ids:
+        known = as_id(value)
+        if known is not None and _written(first.setdefault(known, value)) != _written(value):
+            return first[known], value
+    return None
+
+
 def shown(value: object) -> str:
     """Return a value for a message: printable and short."""
     text = value if isinstance(value, str) else _digits(value)

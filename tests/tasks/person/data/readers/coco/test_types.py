@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from engine.tasks.person.data.readers.coco.reader import CocoOptions
-from tests.tasks.person.data.builders import document, image_entry, person
+from tests.tasks.person.data.builders import document, gradient, image_entry, person
 from tests.tasks.person.data.readers.coco.reading import (
     BOX,
     HUGE,
@@ -275,3 +275,52 @@ def test_annotations_may_name_the_file_of_their_image(tmp_path: Path) -> None:
         annotation["image_id"] = name
     split = read(tmp_path, content)
     assert [scene.name for scene in split.scenes] == ["a.png", "b.png"] and not split.problems
+
+
+@pytest.mark.parametrize("key", ["is_crowd", "isCrowd"])
+def test_a_crowd_under_another_key_is_one(tmp_path: Path, key: str) -> None:
+    content = two_images(iscrowd=None)
+    content["annotations"][0][key] = 1
+    split = read(tmp_path, content)
+    assert [scene.name for scene in split.scenes] == ["b.png"] and split.num_crowds == 1
+
+
+def test_many_crowds_are_doubted_with_the_way_to_use_them(tmp_path: Path) -> None:
+    people = [person(number, 1, BOX, iscrowd=int(number < 2)) for number in range(6)]
+    split = read(tmp_path, document([image_entry(1, "a.png")], people))
+    assert split.num_crowds == 2
+    assert "2 of 6 person annotations are crowds (iscrowd=1)" in split.doubts[0].message
+    assert "data.use_crowds=true" in split.doubts[0].message
+    few = [person(number, 1, BOX, iscrowd=int(number < 1)) for number in range(6)]
+    assert not read(tmp_path, document([image_entry(1, "a.png")], few)).doubts
+
+
+def test_image_ids_that_differ_only_in_their_form_are_doubted(tmp_path: Path) -> None:
+    content = two_images()
+    content["images"][1]["id"] = "1"
+    content["annotations"][1]["image_id"] = 1
+    split = read(tmp_path, content)
+    assert len(split.scenes) == 1 and "such as 1 and '1', are read as different images" in split.doubts[0].message
+
+
+def test_image_ids_that_are_shifted_by_one_are_doubted(tmp_path: Path) -> None:
+    content = two_images()
+    for annotation in content["annotations"]:
+        annotation["image_id"] -= 1
+    split = read(tmp_path, content)
+    assert "1 annotations belong to images that are not listed" in errors(split)[0]
+    assert "include 0 but not 2: they may be shifted by one" in split.doubts[0].message
+
+
+def test_entries_that_are_no_objects_are_counted(tmp_path: Path) -> None:
+    content = two_images()
+    content["annotations"].insert(0, None)
+    split = read(tmp_path, content)
+    assert len(split.scenes) == 2 and errors(split) == ["entry 1 of the annotations is not an object"]
+
+
+def test_a_number_is_a_file_name_without_suffix(tmp_path: Path) -> None:
+    gradient(60, 50).save(tmp_path / "7.png")
+    content = two_images()
+    content["images"][0]["file_name"] = 7
+    assert [scene.name for scene in read(tmp_path, content).scenes] == ["7", "b.png"]
