@@ -17,6 +17,9 @@ MIN_SIDE: Final = 8
 
 _MANY_PARTS: Final = 5
 
+_BRIGHTEST_OF_12_BITS: Final = 16
+"""Largest of 12 bits (4095), read as 16 bits and scaled to 8."""
+
 
 @record
 class Suspicion:
@@ -90,6 +93,12 @@ def _flat(picture: Picture) -> Iterator[str]:
         yield "every pixel has about the colour ({}, {}, {})".format(*extremes[:, 0].tolist())
 
 
+def _dark(picture: Picture) -> Iterator[str]:
+    brightest = int(np.array(picture.image.getextrema()).max())
+    if 2 < brightest <= _BRIGHTEST_OF_12_BITS:
+        yield f"no value is above {brightest} of 255"
+
+
 def _twins(picture: Picture) -> Iterator[str]:
     seen: dict[tuple[int, int, tuple[int, ...], bytes], str] = {}
     for person in sizeable(picture):
@@ -114,5 +123,6 @@ SUSPICIONS: Final = (
     Suspicion("have a person around the whole frame: mask and background may be exchanged", "images", 0.2, _framing),
     Suspicion("have a mask in far parts: several people may have one mask", "people", 0.3, _in_parts),
     Suspicion("have one colour alone", "images", 0.0, _flat),
+    Suspicion("are nearly black, as 10 or 12 bits in a file of 16 are", "images", 0.2, _dark),
     Suspicion("have the same person twice", "images", 0.0, _twins),
 )

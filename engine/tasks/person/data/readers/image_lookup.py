@@ -15,6 +15,9 @@ from engine.tasks.person.data.readers.coco.values import shown
 
 IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jfif", ".ppm")
 
+_SAME_FORMAT: Final = {".jpg": ".jpeg", ".jpeg": ".jpg", ".tif": ".tiff", ".tiff": ".tif"}
+"""Two suffixes of one format, of which annotations may have the other."""
+
 MAX_FILES: Final = 2_000_000
 MAX_DEPTH: Final = 6
 """Maximum depth of the search below the data's root."""
@@ -50,7 +53,7 @@ class ImageFinder:
             for path in paths:
                 if found := match(path):
                     return self._choose(found)
-        raise UnusableSample(self._missing())
+        raise UnusableSample(self._missing(paths))
 
     def _is_in(self, folder: Path, name: str) -> bool:
         parent, _, base = name.rpartition("/")
@@ -69,14 +72,17 @@ class ImageFinder:
     def _match(self, wanted: PurePosixPath) -> list[Path]:
         """Return the files with the longest common path ending with `wanted`.
 
-        Without a suffix, a name matches every image suffix.
+        Without a suffix, a name matches every image suffix; .jpg matches .jpeg too, and .tif matches .tiff.
         """
         if self._tree is None:
             self._tree = _read_tree(self._root)
         parts = [fold(part) for part in wanted.parts]
         found = self._tree.get(parts[-1], []) if parts else []
-        if not found and parts and PurePosixPath(parts[-1]).suffix not in IMAGE_SUFFIXES:
-            found = [file for suffix in IMAGE_SUFFIXES for file in self._tree.get(parts[-1] + suffix, [])]
+        suffix = PurePosixPath(parts[-1]).suffix if parts else ""
+        if not found and parts and suffix not in IMAGE_SUFFIXES:
+            found = self._of_stem(parts[-1])
+        if not found and suffix in _SAME_FORMAT:
+            found = self._tree.get(parts[-1].removesuffix(suffix) + _SAME_FORMAT[suffix], [])
         found = [file for file in found if file.name == wanted.name] or found
         likeness = [_num_equal_folders(file, parts) for file in found]
         return [file for file, equal in zip(found, likeness, strict=True) if equal == max(likeness)]
@@ -100,10 +106,18 @@ class ImageFinder:
             raise UnusableSample(f"the image file is ambiguous, there are {len(chosen)}: {places}")
         return chosen[0]
 
-    def _missing(self) -> str:
+    def _of_stem(self, stem: str) -> list[Path]:
+        """Return the images with a folded stem and any suffix."""
+        return [file for suffix in IMAGE_SUFFIXES for file in (self._tree or {}).get(stem + suffix, [])]
+
+    def _missing(self, paths: Sequence[PurePosixPath]) -> str:
+        """Return the reason for a missing file: the places, and the file of the same name in another format."""
+        others = [file for path in paths for file in self._of_stem(fold(path.stem))]
+        other = f"; there is {shown(self._shown(others[0]))}, in another format" if others else ""
         places = [self._shown(folder) for folder in self._folders if folder.is_dir()]
         looked = ", ".join(f"{place}/" for place in dict.fromkeys(places) if place != ".")
-        return f"the image file is missing (looked for in {looked + ' and ' if looked else ''}all folders of the data)"
+        looked = f"{looked} and " if looked else ""
+        return f"the image file is missing (looked for in {looked}all folders of the data{other})"
 
     def _shown(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix() if path.is_relative_to(self._root) else path.as_posix()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import struct
 import zlib
 from pathlib import Path
@@ -29,7 +30,7 @@ def read_image(file: Path, annotated_size: Size | None = None) -> Image.Image:
     UnusableSample if it cannot be read or neither size matches.
     """
     try:
-        with Image.open(file) as opened:
+        with _open(file) as opened:
             opened.load()
             return _fit(_to_rgb(opened), opened, annotated_size)
     except FileNotFoundError as error:
@@ -41,7 +42,7 @@ def read_image(file: Path, annotated_size: Size | None = None) -> Image.Image:
 def stored_size(file: Path) -> Size:
     """Return width and height as stored, from the header alone. Raises UnusableSample without a readable header."""
     try:
-        with Image.open(file) as opened:
+        with _open(file) as opened:
             return opened.size
     except FileNotFoundError as error:
         raise UnusableSample("the image file is missing") from error
@@ -59,7 +60,7 @@ def displayed_size(file: Path) -> Size:
 def has_palette(file: Path) -> bool:
     """Return whether an image has a palette, from its header; False without a readable header."""
     try:
-        with Image.open(file) as opened:
+        with _open(file) as opened:
             return opened.mode == "P"
     except _UNREADABLE:
         return False
@@ -72,7 +73,7 @@ def read_ids(file: Path) -> NDArray[np.int64]:
     is lossy, or holds colours instead of numbers.
     """
     try:
-        with Image.open(file) as opened:
+        with _open(file) as opened:
             if opened.format in _LOSSY or (opened.format == "WEBP" and b"VP8L" not in file.read_bytes()[:_WEBP_HEAD]):
                 raise UnusableSample(f"a {opened.format} mask does not keep its numbers exactly: save masks as PNG")
             if getattr(opened, "n_frames", 1) > 1:
@@ -87,6 +88,14 @@ def read_ids(file: Path) -> NDArray[np.int64]:
     if np.issubdtype(ids.dtype, np.floating) and not (whole == ids).all():
         raise UnusableSample("the mask is not one channel of instance numbers: it has fractions")
     return whole
+
+
+def _open(file: Path) -> Image.Image:
+    """Return the opened file. Raises OSError if it is a pipe, a socket or a device, which could block for ever."""
+    mode = file.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError("it is no regular file")
+    return Image.open(file)
 
 
 def _unusable(said: str, error: Exception) -> UnusableSample:

@@ -128,6 +128,14 @@ def test_a_person_twice_and_a_black_image_are_named() -> None:
     assert "5.png: 1 of 8 checked images have one colour alone" in text
 
 
+def test_nearly_black_images_are_named_as_12_bits_in_16() -> None:
+    scenes = [staged(number) for number in range(8)]
+    for scene in scenes[:4]:
+        dark = scene.picture.image.point([value // 17 for value in range(256)] * 3)
+        scene.picture = Picture(dark, scene.picture.people)
+    assert "4 of 8 checked images are nearly black, as 10 or 12 bits in a file of 16 are" in said(scenes)
+
+
 def test_no_more_than_a_few_pictures_are_read_and_always_the_same() -> None:
     train = [staged(number) for number in range(300)]
     said(train)

@@ -115,3 +115,13 @@ def test_the_folder_that_holds_most_images_comes_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.jpg", "x\\a.jpg", "https://host/x/a.jpg?y=1", "/srv/a.jpg", "/l/?d=x%5Ca.jpg"])
 def test_the_name_of_a_file_is_that_of_any_system(name: str) -> None:
     assert base_name(name) == "a.jpg"
+
+
+@pytest.mark.parametrize(("name", "file"), [("a.jpeg", "a.jpg"), ("a.JPG", "a.jpeg"), ("a.tif", "a.TIFF")])
+def test_two_suffixes_of_one_format_are_equal(tmp_path: Path, name: str, file: str) -> None:
+    assert finder(tmp_path, f"images/{file}").find(name) == tmp_path / "images" / file
+
+
+def test_the_same_name_in_another_format_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UnusableSample, match=r"is missing \(looked for.*; there is images/a\.png, in another format"):
+        finder(tmp_path, "images/a.png").find("images/a.jpg")

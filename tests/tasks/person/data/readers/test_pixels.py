@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -136,3 +137,11 @@ def test_a_mask_of_colours_is_reported(tmp_path: Path) -> None:
     gradient(4, 4).save(tmp_path / "m.png")
     with pytest.raises(UnusableSample, match="not one channel"):
         read_ids(tmp_path / "m.png")
+
+
+def test_a_pipe_in_place_of_a_file_is_reported_and_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "x.png"
+    os.mkfifo(pipe)
+    for read in (read_image, read_ids, stored_size, displayed_size):
+        with pytest.raises(UnusableSample, match="it is no regular file"):
+            read(pipe)

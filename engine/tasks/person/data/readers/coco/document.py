@@ -21,6 +21,7 @@ from engine.task import UnusableSample
 LISTS: Final = ("images", "annotations", "categories")
 _MAX_DIGITS: Final = 400
 _GZIP: Final = b"\x1f\x8b"
+_LFS: Final = b"version https://git-lfs"
 
 T = TypeVar("T", bound=msgspec.Struct)
 Content = TypeVar("Content")
@@ -154,14 +155,29 @@ def _load(json_file: Path, read: Callable[[bytes], Content]) -> Content:
     try:
         return read(data)
     except json.JSONDecodeError as error:
-        lines = (
-            " (it may hold one JSON value per line: COCO is one object)"
-            if error.msg == "Extra data" and error.lineno > 1
-            else ""
-        )
-        raise UnusableSample(f"the file is not readable JSON: {error}{lines}") from error
+        raise UnusableSample(f"the file is not readable JSON: {error}{_likely_cause(data, error)}") from error
     except (ValueError, RecursionError) as error:
         raise UnusableSample(f"the file is not readable JSON: {error}") from error
+
+
+def _likely_cause(data: bytes, error: json.JSONDecodeError) -> str:
+    """Return the likely cause of a syntax error in brackets; an empty string if there is none."""
+    start, before = error.doc.lstrip()[:1], error.doc[: error.pos].rstrip()
+    if not error.doc.strip():
+        cause = "it is empty"
+    elif data.startswith(_LFS):
+        cause = "it is a pointer of Git LFS: get the file with `git lfs pull`"
+    elif start not in ("{", "["):
+        cause = "it is no JSON at all" if start.isprintable() and start != "/" else ""
+    elif error.msg == "Extra data":
+        cause = "it may hold one JSON value per line: COCO is one object" if error.lineno > 1 else ""
+    elif not error.doc[error.pos :].strip() or error.msg.startswith("Unterminated"):
+        cause = "it ends in the middle: copy or export it again"
+    elif before.endswith(",") and error.doc[error.pos] in "]}":
+        cause = "a comma before a closing bracket: remove it"
+    else:
+        cause = ""
+    return f" ({cause})" if cause else ""
 
 
 def read_head(entry: object) -> AnnotationHead | None:

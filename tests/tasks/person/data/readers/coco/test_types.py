@@ -226,6 +226,22 @@ def test_what_is_compressed_or_one_value_per_line_is_said_to_be_so(tmp_path: Pat
     assert "one JSON value per line" in errors(read(tmp_path, '{"id": 1}\n{"id": 2}\n'))[0]
 
 
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        ("", "(it is empty)"),
+        ('{"images": [1,], "annotations": []}', "(a comma before a closing bracket: remove it)"),
+        ('{"images": [],\n}', "(a comma before a closing bracket: remove it)"),
+        ('{"images": [{"id": 1', "(it ends in the middle: copy or export it again)"),
+        ('{"images": [{"file_name": "a', "(it ends in the middle: copy or export it again)"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:4d\n", "(it is a pointer of Git LFS: get the file"),
+        ("<!DOCTYPE html>", "(it is no JSON at all)"),
+    ],
+)
+def test_the_likely_cause_of_a_syntax_error_is_said(tmp_path: Path, content: str, cause: str) -> None:
+    assert cause in errors(read(tmp_path, content))[0]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
 def test_files_in_other_encodings_are_read(tmp_path: Path, encoding: str) -> None:
     assert len(read(tmp_path, json.dumps(two_images()).encode(encoding)).scenes) == 2
