@@ -15,7 +15,12 @@ from engine.tasks.person.data.readers.coco.layout import AnnotationFile, CocoFil
 from engine.tasks.person.data.readers.coco.reader import CocoOptions, index_coco
 from engine.tasks.person.data.readers.holdout import VALIDATION_EVERY, HoldOut, held_out
 from engine.tasks.person.data.readers.image_lookup import ImageFinder, base_name
-from engine.tasks.person.data.readers.masks.folders import find_mask_folders, index_mask_folders, unused_folders
+from engine.tasks.person.data.readers.masks.folders import (
+    find_mask_folders,
+    index_mask_folders,
+    loose_images,
+    unused_folders,
+)
 from engine.tasks.person.data.readers.scenes import Scene, SplitIndex
 
 KNOWN_LAYOUTS: Final = (
@@ -64,8 +69,10 @@ def index_dataset(path: Path, hold_out: HoldOut = "by_hash", options: CocoOption
         return _index_coco(root, files, hold_out, options or CocoOptions())
     if folders := find_mask_folders(root):
         notes = [f"there is one split: {_held_out(hold_out)}"] if len(folders) == 1 else []
-        if unused := [folder.relative_to(root).as_posix() for folder in unused_folders(folders)]:
+        if unused := [folder.relative_to(root).as_posix() for folder in unused_folders(root, folders)]:
             notes.append(f"not read: the images in {_listed(unused)}")
+        if loose := [file.relative_to(root).as_posix() for file in loose_images(folders)]:
+            notes.append(f"not read, next to the folders of the splits: {_listed(loose)}")
         splits = index_mask_folders(folders, hold_out)
         return DatasetIndex("mask folders", *splits, tuple(notes), is_divided=len(folders) == 1)
     if files:

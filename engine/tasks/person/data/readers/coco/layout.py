@@ -126,13 +126,13 @@ def _is_annotation_file(file: Path) -> bool:
 def _classify(file: Path, root: Path) -> AnnotationFile:
     """Return the file with the split in its name, else the split of the innermost folder that names one."""
     for name in (file.stem, *reversed(file.relative_to(root).parts[:-1])):
-        if split := _split_of(name):
+        if split := split_of(name):
             return AnnotationFile(file, *split)
     subset = file.stem.partition("_")[2] if file.stem.lower().startswith("instances_") else ""
     return AnnotationFile(file, "", subset)
 
 
-def _split_of(name: str) -> tuple[str, str] | None:
+def split_of(name: str) -> tuple[str, str] | None:
     """Return the split and the subset in a name: ("train", "train2017") for `instances_train2017`."""
     words = list(_WORD.finditer(name))
     for place, word in enumerate(words):

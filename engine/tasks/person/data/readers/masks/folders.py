@@ -7,8 +7,9 @@ from typing import Final
 
 from engine.protocol.record import record
 from engine.task import Doubt, Rejection, UnusableSample
+from engine.tasks.person.data.readers.coco.layout import split_of
 from engine.tasks.person.data.readers.holdout import HoldOut, held_out
-from engine.tasks.person.data.readers.image_files import child, image_files, plain_name, subfolders
+from engine.tasks.person.data.readers.image_files import MASK_SUFFIXES, child, image_files, subfolders
 from engine.tasks.person.data.readers.masks.facts import boxes_of, facts_of
 from engine.tasks.person.data.readers.masks.pairs import Pair, Pairing, pair_up
 from engine.tasks.person.data.readers.masks.rules import MaskFile, MaskRule, decide_rule, describe_dust, most_have_dust
@@ -28,8 +29,8 @@ FOLDERS: Final = (
 )
 """The known pairs of image and mask folders, case-insensitive."""
 
-_SPLITS: Final = (("train", "training"), ("val", "valid", "validation"))
-_SPLIT_NAMES: Final = frozenset(name for names in _SPLITS for name in names) | {"test", "testing"}
+_SPLITS: Final = {"train": ("train", "training"), "val": ("val", "valid", "validation")}
+"""The folders of the two splits by their usual names. Others are recognised by a word in them, such as val2017."""
 
 
 @record
@@ -63,12 +64,12 @@ def find_mask_folders(root: Path) -> tuple[tuple[Path, Path], ...]:
     return inner[0] if len(inner) == 1 else ()
 
 
-def unused_folders(folders: tuple[tuple[Path, Path], ...]) -> list[Path]:
-    """Return the folders with images of other splits, such as test, or of a split without masks."""
+def unused_folders(root: Path, folders: tuple[tuple[Path, Path], ...]) -> list[Path]:
+    """Return the folders below `root` with images of other splits, such as test, or of a split without masks."""
     own = folders[0][0]
-    if plain_name(own.name) in _SPLIT_NAMES:
+    if own.parent != root and split_of(own.name):
         candidates = subfolders(own.parent)
-    elif plain_name(own.parent.name) in _SPLIT_NAMES:
+    elif own.parent != root and split_of(own.parent.name):
         candidates = [child(split, own.name) for split in subfolders(own.parent.parent)]
     else:
         return []
@@ -76,12 +77,27 @@ def unused_folders(folders: tuple[tuple[Path, Path], ...]) -> list[Path]:
     return sorted(folder for folder in candidates if folder and folder not in used and image_files(folder))
 
 
+def loose_images(folders: tuple[tuple[Path, Path], ...]) -> list[Path]:
+    """Return the images next to the folders of the splits, which have no mask and are not read."""
+    parent = folders[0][0].parent
+    is_of_splits = len(folders) > 1 and folders[1][0].parent == parent
+    return [parent / name for name in image_files(parent) if "/" not in name] if is_of_splits else []
+
+
+def _split_folder(folder: Path, split: str) -> Path | None:
+    """Return the subfolder of a split, or `None` if none or several may be it."""
+    if usual := child(folder, *_SPLITS[split]):
+        return usual
+    named = [each for each in subfolders(folder) if (found := split_of(each.name)) and found[0] == split]
+    return named[0] if len(named) == 1 else None
+
+
 def _folders_in(root: Path) -> tuple[tuple[Path, Path], ...]:
     for images_name, masks_name in FOLDERS:
         images, masks = child(root, images_name), child(root, masks_name)
         if images and masks:
             return _split_pairs(images, masks) or ((images, masks),)
-        train, val = child(root, *_SPLITS[0]), child(root, *_SPLITS[1])
+        train, val = _split_folder(root, "train"), _split_folder(root, "val")
         inner = [child(split, name) for split in (train, val) if split for name in (images_name, masks_name)]
         found = [folder for folder in inner if folder]
         if len(found) == len(inner) in (2, 4) and train:
@@ -114,12 +130,14 @@ def index_mask_folders(folders: tuple[tuple[Path, Path], ...], hold_out: HoldOut
 def _split_pairs(images: Path, masks: Path) -> tuple[tuple[Path, Path], ...]:
     """Return the folders train and val in both, or train alone.
 
-    Return an empty tuple if images are next to them.
+    Return an empty tuple if images with masks are next to them, or images next to train alone.
     """
-    if any("/" not in name for name in image_files(images)):
+    pairs = [(_split_folder(images, split), _split_folder(masks, split)) for split in _SPLITS]
+    found = tuple((image, mask) for image, mask in pairs if image and mask) if all(pairs[0]) else ()
+    is_loose = any("/" not in name for name in image_files(images))
+    if is_loose and (len(found) < 2 or any("/" not in name for name in image_files(masks, MASK_SUFFIXES))):
         return ()
-    pairs = [(child(images, *names), child(masks, *names)) for names in _SPLITS]
-    return tuple((image, mask) for image, mask in pairs if image and mask) if all(pairs[0]) else ()
+    return found
 
 
 def _hold_out(pairing: Pairing, rule: HoldOut) -> list[Pairing]:

@@ -26,6 +26,7 @@ _ENDINGS: Final = (
     "_label",
     "_labels",
     "_seg",
+    "_segmentation",
     "_gt",
     "_inst",
 )
@@ -68,7 +69,7 @@ class Pairing:
 def pair_up(images: Path, masks: Path) -> Pairing:
     """Pair each image in and below a folder with its mask.
 
-    The mask in the folder of the same name has priority, then the only one of that name.
+    The mask in the folder of the same name has priority, then the only one of that name, then a.jpg.png for a.jpg.
     """
     files = image_files(masks, MASK_SUFFIXES)
     known, anywhere = _by_plain_stem(files), _by_lone_stem(files)
@@ -77,6 +78,7 @@ def pair_up(images: Path, masks: Path) -> Pairing:
     owners: dict[str, str] = {}
     for name in image_files(images):
         mask = _mask_of(plain_name(_stem(name)), known) or _mask_of(plain_name(Path(name).stem), anywhere)
+        mask = mask or _mask_of(plain_name(name), known) or _mask_of(plain_name(Path(name).name), anywhere)
         if mask is None:
             stem = Path(name).stem
             problems.append(Rejection(name, f"there is no mask {stem}_mask.png or {stem}.png in {masks.name}"))

@@ -21,6 +21,9 @@ VOID: Final = (255, 65535)
 _MUCH_BORDER: Final = 0.25
 """Share of the frame's border from which a number in most masks is rather scenery than a person."""
 
+_NEARLY_EVERY: Final = 0.8
+"""Share of masks in which a number is a ring, from which it is no person."""
+
 _CRUMB: Final = 0.01
 """A part of a one-number mask below this fraction of the largest part is not a person."""
 
@@ -144,8 +147,8 @@ def _background(masks: Sequence[MaskFile], rule: MaskRule) -> tuple[MaskRule, Do
 
 
 def _void(masks: Sequence[MaskFile], rule: MaskRule) -> tuple[MaskRule, Doubt | None]:
-    """Return the rule with a void number: 255 of a palette, or a top number that only surrounds people."""
-    for void in VOID:
+    """Return the rule with a void number: 255 of a palette, or a number that only surrounds people."""
+    for void in (*VOID, *_rings(masks, rule)):
         having = [(mask, fact) for mask in masks for fact in mask.ids(rule) if fact.id == void]
         if not having or all(len(mask.ids(rule)) == 1 for mask, _ in having):
             continue
@@ -161,6 +164,13 @@ def _void(masks: Sequence[MaskFile], rule: MaskRule) -> tuple[MaskRule, Doubt | 
             text = f"number {void} is read as a person in {len(having)} masks whose other numbers are small"
             return rule, Doubt(mask.name, f"{text}: if it means void (not annotated), replace it by 0")
     return rule, None
+
+
+def _rings(masks: Sequence[MaskFile], rule: MaskRule) -> list[int]:
+    """Return the numbers that are rings in nearly every mask: void, or the borders of people."""
+    having = [mask for mask in masks if len(mask.ids(rule)) > 1]
+    thin = Counter(fact.id for mask in having for fact in mask.ids(rule) if fact.is_thin)
+    return [id_ for id_, count in thin.items() if len(having) > 1 and count >= _NEARLY_EVERY * len(having)]
 
 
 def _one_number(masks: Sequence[MaskFile], rule: MaskRule) -> tuple[MaskRule, Doubt | None]:

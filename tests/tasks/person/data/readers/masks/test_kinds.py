@@ -106,6 +106,17 @@ def test_a_ring_of_255_in_a_grey_mask_is_void_and_said_to_be(tmp_path: Path) -> 
     assert "255 is read as void" in doubts(index)
 
 
+@pytest.mark.parametrize("code", [254, 220, 99])
+def test_a_ring_of_one_number_around_the_people_of_every_mask_is_void_and_said_to_be(tmp_path: Path, code: int) -> None:
+    def with_code(ids: NDArray[np.uint16]) -> NDArray[np.uint8]:
+        ring = ringed(ids)
+        return np.where(ring == 255, code, ring).astype(np.uint8)
+
+    index = index_dataset(write(tmp_path, with_code))
+    assert found(index) == expected()
+    assert f"{code} is read as void" in doubts(index)
+
+
 def test_a_solid_255_among_grey_numbers_is_a_person(tmp_path: Path) -> None:
     index = index_dataset(write(tmp_path, lambda ids: np.where(ids == 2, 255, ids).astype(np.uint8)))
     assert found(index) == expected()

@@ -41,11 +41,11 @@ def test_what_operating_systems_leave_behind_takes_no_place_in_the_validation_sp
     assert [scene.name for scene in after.val.scenes] == [scene.name for scene in before.val.scenes]
 
 
-def move(root: Path, layout: str) -> None:
+def move(root: Path, layout: str, splits: tuple[str, str] = ("train", "val")) -> None:
     """Put images 0 to 2 into train and the others into val, in folders as `layout` names them."""
     for folder, suffix in (("images", "jpg"), ("masks", "png")):
         for turn in range(5):
-            split = "train" if turn < 3 else "val"
+            split = splits[turn >= 3]
             target = root / layout.format(folder=folder, split=split)
             target.mkdir(parents=True, exist_ok=True)
             (root / folder / f"img{turn}.{suffix}").rename(target / f"img{turn}.{suffix}")
@@ -63,6 +63,26 @@ def test_folders_of_splits_are_the_splits(tmp_path: Path, layout: str) -> None:
     assert [Path(scene.name).name for scene in index.val.scenes] == ["img3.jpg", "img4.jpg"]
 
 
+@pytest.mark.parametrize("splits", [("train2017", "val2017"), ("trn", "dev"), ("my_train", "my_eval")])
+@pytest.mark.parametrize("layout", ["{folder}/{split}", "{split}/{folder}"])
+def test_folders_whose_names_hold_a_split_are_the_splits(tmp_path: Path, layout: str, splits: tuple[str, str]) -> None:
+    root = write(tmp_path, lambda ids: ids.astype(np.uint8))
+    move(root, layout, splits)
+    index = index_dataset(root)
+    assert (index.train.num_images, index.val.num_images, index.notes) == (3, 2, ())
+
+
+def test_images_next_to_the_folders_of_the_splits_do_not_mix_them(tmp_path: Path) -> None:
+    root = write(tmp_path, lambda ids: ids.astype(np.uint8))
+    move(root, "{folder}/{split}")
+    gradient(60, 50).save(root / "images" / "cover.jpg")
+    index = index_dataset(root)
+    assert (index.train.num_images, index.val.num_images) == (3, 2)
+    assert index.notes == ("not read, next to the folders of the splits: images/cover.jpg",)
+    Image.fromarray(ids_of(PEOPLE[0]).astype(np.uint8)).save(root / "masks" / "cover.png")
+    assert index_dataset(root).is_divided
+
+
 @pytest.mark.parametrize("layout", ["{folder}/{split}", "{split}/{folder}"])
 def test_images_of_a_test_split_are_named_as_not_read(tmp_path: Path, layout: str) -> None:
     root = write(tmp_path, lambda ids: ids.astype(np.uint8))
@@ -73,6 +93,13 @@ def test_images_of_a_test_split_are_named_as_not_read(tmp_path: Path, layout: st
     index = index_dataset(root)
     assert index.notes == (f"not read: the images in {layout.format(folder='images', split='test')}",)
     assert (index.train.num_images, index.val.num_images) == (3, 2)
+
+
+def test_the_name_of_the_directory_itself_is_no_split(tmp_path: Path) -> None:
+    for name in ("test", "train"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, lambda ids: ids.astype(np.uint8))
+    assert [note for note in index_dataset(tmp_path / "train").notes if "not read" in note] == []
 
 
 def test_a_validation_split_without_masks_is_named_as_not_read(tmp_path: Path) -> None:
@@ -144,6 +171,8 @@ def test_folders_without_an_image_are_named(tmp_path: Path) -> None:
         ("é.jpg", unicodedata.normalize("NFD", "é") + ".png"),
         ("two words.jpg", "two words.png"),
         ("a.b.c.jpg", "a.b.c.png"),
+        ("a.jpg", "a.jpg.png"),
+        ("a.jpg", "a_segmentation.png"),
         ("sub/a.jpg", "a.png"),
     ],
 )
