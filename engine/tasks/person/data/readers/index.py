@@ -13,6 +13,7 @@ from engine.protocol.record import record
 from engine.task import Rejection
 from engine.tasks.person.data.readers.coco.layout import AnnotationFile, CocoFiles, find_coco_files, image_folders
 from engine.tasks.person.data.readers.coco.reader import CocoOptions, index_coco
+from engine.tasks.person.data.readers.foreign import describe_foreign
 from engine.tasks.person.data.readers.holdout import VALIDATION_EVERY, HoldOut, held_out
 from engine.tasks.person.data.readers.image_lookup import ImageFinder, base_name
 from engine.tasks.person.data.readers.masks.folders import (
@@ -78,7 +79,8 @@ def index_dataset(path: Path, hold_out: HoldOut = "by_hash", options: CocoOption
     if files:
         return _index_coco(root, files, hold_out, options or CocoOptions())
     packed = sorted(entry.name for entry in root.iterdir() if _PACKED.fullmatch(entry.name))
-    hint = f" (unpack or convert {', '.join(packed[:_NUM_NAMED])} first)" if packed else ""
+    seems = describe_foreign(root)
+    hint = f" (unpack or convert {', '.join(packed[:_NUM_NAMED])} first)" if packed else f" ({seems})" if seems else ""
     raise UserError(f"The data path {path} has an unknown layout{hint}; known layouts: {KNOWN_LAYOUTS}.")
 
 

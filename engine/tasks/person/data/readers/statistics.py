@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from engine.errors import UserError
 from engine.protocol.record import record
+from engine.protocol.words.command_syntax import program_name
 from engine.task import UnusableSample
+from engine.tasks.person.data.checks.doubts import sample_doubts
 from engine.tasks.person.data.labels import OTHER, label_region
 from engine.tasks.person.data.readers.coco.reader import CocoOptions
 from engine.tasks.person.data.readers.index import index_dataset
@@ -62,12 +64,17 @@ class SplitStatistics:
 
 @record
 class DatasetStatistics:
-    """Both splits by name, and the class weights that follow from the train split; `None` if a class is missing."""
+    """Both splits by name, and the class weights that follow from the train split; `None` if a class is missing.
+
+    `num_problems` are unusable data, and `doubts` are sentences on data that may mean something else.
+    """
 
     path: str
     layout: str
     splits: dict[str, SplitStatistics]
     class_weights: Shares | None
+    num_problems: int = 0
+    doubts: tuple[str, ...] = ()
 
 
 def measure_dataset(
@@ -83,9 +90,19 @@ def measure_dataset(
         name: _measure_split(split, min_pixels, max_read, lambda text, name=name: options.say(f"{name}: {text}"))
         for name, split in (("train", index.train), ("val", index.val))
     }
+    problems = (*index.train.problems, *index.val.problems)
     if not any(split.num_regions for split in splits.values()):
-        raise UserError(f"{path} has no person of at least {min_pixels} x {min_pixels} pixels to measure")
-    return DatasetStatistics(str(path), index.layout, splits, class_weights(splits["train"].class_shares))
+        first = f" ({len(problems)} problems, the first in {problems[0].file}: {problems[0].error})" if problems else ""
+        raise UserError(f"{path} has no person of at least {min_pixels} x {min_pixels} pixels to measure{first}")
+    doubts = (*index.train.doubts, *index.val.doubts, *sample_doubts(index.train, index.val))
+    return DatasetStatistics(
+        str(path),
+        index.layout,
+        splits,
+        class_weights(splits["train"].class_shares),
+        len(problems),
+        tuple(f"{doubt.file}: {doubt.message}" for doubt in doubts),
+    )
 
 
 def class_weights(shares: Shares | None) -> Shares | None:
@@ -105,6 +122,10 @@ def statistics_lines(report: DatasetStatistics) -> list[str]:
     lines = [f"{report.path}: {report.layout}"]
     for name, split in report.splits.items():
         lines += ["", *_split_lines(name, split)]
+    if report.num_problems or report.doubts:
+        inspect = f"`{program_name()} data inspect {report.path}`"
+        lines += ["", f"problems {report.num_problems}, doubts {len(report.doubts)}: see {inspect}"]
+        lines += [f"  doubted: {doubt}" for doubt in report.doubts]
     lines.append("")
     if report.class_weights is None:
         shares = report.splits["train"].class_shares or (0.0, 0.0, 0.0)

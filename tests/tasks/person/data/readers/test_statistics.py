@@ -77,3 +77,25 @@ def test_data_without_a_region_are_a_mistake(data: Path) -> None:
     write_annotations(data, "train", content)
     with pytest.raises(UserError, match="has no person of at least 16 x 16 pixels to measure"):
         measure_dataset(data, CocoOptions())
+
+
+def test_numbers_of_doubted_data_are_doubted(data: Path) -> None:
+    gradient(60, 50).rotate(180).save(data / "images" / "3.png")
+    assert not measure_dataset(data, CocoOptions()).doubts
+    content = json.loads((data / "instances_train.json").read_text())
+    for annotation in content["annotations"]:
+        left, top, width, height = annotation["bbox"]
+        annotation["bbox"] = [left, top, left + width, top + height]
+    content["annotations"].append(person(8, 1, (1, 1, 9, 9), segmentation=[]))
+    write_annotations(data, "train", content)
+    report = measure_dataset(data, CocoOptions())
+    assert report.num_problems == 1 and "boxes are [left, top, right, bottom]" in report.doubts[0]
+    assert any(line.startswith("problems 1, doubts 1: see ") for line in statistics_lines(report))
+
+
+def test_data_without_a_region_have_a_reason(data: Path) -> None:
+    for split, image in (("train", "1.png"), ("val", "3.png")):
+        crowd = person(1, 1, (5, 5, 25, 45), iscrowd=1)
+        write_annotations(data, split, document([image_entry(1, image)], [crowd]))
+    with pytest.raises(UserError, match=r"measure \(2 problems, the first in instances_train.json: all 1 person"):
+        measure_dataset(data, CocoOptions())
