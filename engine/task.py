@@ -103,6 +103,12 @@ def sample_id_at(samples: Samples, epoch: int, index: int) -> str:
     return known(epoch, index) if known else ""
 
 
+def fingerprint_of(samples: Samples) -> str:
+    """Return a text that changes with the content of the samples, where they can tell; else an empty string."""
+    known: Callable[[], str] | None = getattr(samples, "fingerprint", None)
+    return known() if known else ""
+
+
 @record
 class Splits:
     """Training and validation samples, with the rejected and the doubtful files of each."""

@@ -12,7 +12,7 @@ from engine.errors import UserError
 from engine.journal.disk.open_files import identity_of
 from engine.journal.series import Series, SeriesWindow, lineage_of, read_series
 from engine.journal.sessions import WriterSession, newest_session
-from engine.journal.store import LAYERS, POINT_TABLES, has_layers, journal_file, open_at_rest, open_readable
+from engine.journal.store import LAYERS, POINT_TABLES, has_layers, journal_file, mend_of, open_at_rest, open_readable
 from engine.journal.task_meta import TASK, spec_of
 from engine.protocol import wire
 from engine.protocol.codec import Json, WireError, from_text
@@ -171,7 +171,7 @@ class JournalReader:
         try:
             return read()
         except (sqlite3.Error, ValueError) as error:
-            raise UserError(f"cannot read {self.path}: {error}") from error
+            raise UserError(f"cannot read {self.path}: {error}{mend_of(error)}") from error
 
     def _understood(self, decode: Callable[[V], T], stored: V) -> T:
         try:

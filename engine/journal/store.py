@@ -218,9 +218,14 @@ def _opened(file: Path, connect: Callable[[Path], sqlite3.Connection], *, create
             connection.close()
         if isinstance(error, UserError):
             raise
-        is_damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
-        raise UserError(f"cannot open {file}: {error}{f'; {_MEND}' if is_damaged else ''}") from error
+        raise UserError(f"cannot open {file}: {error}{mend_of(error)}") from error
     return connection
+
+
+def mend_of(error: Exception) -> str:
+    """Return the end of a sentence on how to go on with a damaged journal; an empty string for other errors."""
+    is_damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+    return f"; {_MEND}" if is_damaged else ""
 
 
 def _check_format(connection: sqlite3.Connection, file: Path, *, create: bool) -> None:

@@ -13,7 +13,7 @@ from engine.errors import UserError
 from engine.journal.reader import Entry, entry_of
 from engine.journal.series import Rows, lineage_of, unpack_rows
 from engine.journal.sessions import WriterSession, newest_session
-from engine.journal.store import has_layers, journal_file, open_at_rest, open_readable
+from engine.journal.store import has_layers, journal_file, mend_of, open_at_rest, open_readable
 from engine.protocol.codec import Json, WireError, from_text
 from engine.protocol.record import record
 
@@ -168,7 +168,7 @@ class JournalTail:
         try:
             yield
         except (sqlite3.Error, ValueError, TypeError) as error:
-            raise UserError(f"cannot read {self.path}: {error}") from error
+            raise UserError(f"cannot read {self.path}: {error}{mend_of(error)}") from error
 
 
 # `Any`: SQLite's rows have no static type.

@@ -46,6 +46,7 @@ from engine.runtime.start.resume import (
     resumed_state,
     still_unusual,
 )
+from engine.runtime.start.same_data import remember_data
 from engine.runtime.validator import Validator
 from engine.supervision.alerts.rules import check_rules
 from engine.supervision.baseline import Baseline
@@ -209,6 +210,7 @@ def _announce(
         recorder.record_event(_lost_journal(recorder.state.step))
     for event in (*fresh, *map(e.NoteAdded, request.notes), *said):
         recorder.record_event(event)
+    remember_data(request, built.splits, said, recorder)
     baseline = _baseline(train_state.task, built.splits.train, config)
     recorder.journal.set_meta("chance_levels", {**baseline.chance})
     memory = RunMemory(config, recorder.state.spec, baseline)

@@ -73,7 +73,8 @@ def newest_resumable(
     misfit = next((error for error in errors if isinstance(error, CheckpointMisfitError)), None)
     if misfit is not None:
         raise UserError(f"{misfit}; resume with the model keys that the run was trained with, or use --init-from")
-    found = f"all {len(paths)} in it are damaged" if paths else "it has none"
+    others = " but best.pt and other copies" if (directory / "best.pt").is_file() else ""
+    found = f"all {len(paths)} in it are damaged, the newest thus: {errors[0]}" if paths else f"it has none{others}"
     raise UserError(f"no usable checkpoint in {directory}: {found}; start a new run, or load weights with --init-from")
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
 
@@ -149,6 +151,54 @@ def test_data_that_are_named_take_the_place_of_those_of_the_run(home: Path, runs
     assert read_resolved(runs / "trained" / CONFIG_FILE).data.path == path
     (changed,) = [entry.event for entry in entries(runs / "trained", e.ConfigChanged) if "path" in repr(entry.event)]
     assert changed == e.ConfigChanged("data.path", f'"{home / "data"}"', f'"{path}"')
+
+
+@pytest.fixture
+def annotations(home: Path) -> Generator[Path]:
+    """The training annotations of the run, put back afterwards."""
+    file = home / "data" / "instances_train.json"
+    before = file.read_text()
+    yield file
+    file.write_text(before)
+
+
+def alerts_of_data(run: Path) -> list[str]:
+    alerts = [entry.event for entry in entries(run, e.AlertRaised) if isinstance(entry.event, e.AlertRaised)]
+    return [alert.message for alert in alerts if alert.kind == "changed data"]
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_data_that_changed_under_the_same_name_are_said_at_the_resume(
+    runs: Path, annotations: Path, is_old: bool
+) -> None:
+    run = runs / "trained"
+    assert main([*PLAIN, "--resume", "trained", "--max-steps", "6"]) == 0
+    assert alerts_of_data(run) == []
+    if is_old:
+        with closing(sqlite3.connect(run / "run.sqlite")) as journal, journal:
+            journal.execute("DELETE FROM meta WHERE key = 'data'")
+    content = json.loads(annotations.read_text())
+    del content["annotations"][-1]
+    annotations.write_text(json.dumps(content))
+    assert main([*PLAIN, "--resume", "trained", "--max-steps", "7"]) == 0
+    (said,) = alerts_of_data(run)
+    assert said.startswith("the train split has ") and "at the last start: its data have changed" in said
+    assert main([*PLAIN, "--resume", "trained", "--max-steps", "8"]) == 0
+    assert len(alerts_of_data(run)) == 1
+
+
+def test_people_that_moved_are_said_at_the_resume_and_data_that_are_named_are_not(
+    home: Path, runs: Path, annotations: Path
+) -> None:
+    content = json.loads(annotations.read_text())
+    for annotation in content["annotations"]:
+        annotation["bbox"][0] += 1
+    annotations.write_text(json.dumps(content))
+    assert main([*PLAIN, "--resume", "trained", "--max-steps", "6"]) == 0
+    (said,) = alerts_of_data(runs / "trained")
+    assert said.startswith("names, boxes or files of the train split are not those of the last start")
+    assert main([*PLAIN, "--resume", "trained", "--max-steps", "7", "--data", str(home / "other")]) == 0
+    assert len(alerts_of_data(runs / "trained")) == 1
 
 
 def test_the_built_in_people_of_a_run_stay_as_many_as_they_were(home: Path, runs: Path) -> None:

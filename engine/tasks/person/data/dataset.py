@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from contextlib import suppress
 from typing import Final
 
 import numpy as np
@@ -27,6 +29,9 @@ from engine.training.data.order import epoch_order
 
 CACHE_BYTES: Final = 256 * 2**20
 """Bytes of decoded pictures in memory per process and split."""
+
+_NUM_SIZED: Final = 1_000
+"""Maximum number of files whose sizes are part of the fingerprint."""
 
 _PROBED: Final = 8
 """Number of other files to try after one is unreachable, to tell a lost file from a lost disk."""
@@ -116,6 +121,19 @@ class RoiDataset:
         if 2 * num_gone > len(probed) or not probed:
             raise DataGoneError(f"{self._scenes[scene].name}: {error}, and so {num_gone} of {len(probed)} others")
         self._cache.note_missing(scene, str(error))
+
+    def fingerprint(self) -> str:
+        """Return a text that changes with the names of the pictures, the boxes, or the sizes of some of the files."""
+        digest = hashlib.sha256()
+        for scene, person in self._targets:
+            digest.update(
+                f"{self._scenes[scene].name}\n{self._scenes[scene].boxes[person]}\n".encode("utf-8", "surrogatepass")
+            )
+        files = [scene.file for scene in self._scenes if scene.file]
+        for file in files[:: 1 + len(files) // _NUM_SIZED]:
+            with suppress(OSError):
+                digest.update(f"{file.stat().st_size}\n".encode())
+        return digest.hexdigest()
 
     def _cut(self, target: int, epoch: int, rejections: tuple[Rejection, ...]) -> Sample:
         recipe = self._recipe
