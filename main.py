@@ -300,7 +300,7 @@ def _complain_of_failure(directory: Path) -> None:
     from cockpit.session.run_summary import failure_of  # noqa: PLC0415
 
     log, reason = directory / CONSOLE_LOG, failure_of(directory)
-    more = f"; {log} has more" if log.exists() else ""
+    more = f"; {log} has more" if log.exists() and log.stat().st_size else ""
     complain(f"error: the run failed{f': {escape_control(reason)}' if reason else ''}{more}")
 
 

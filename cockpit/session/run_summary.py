@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from contextlib import closing
+import shutil
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,10 @@ from engine.protocol.record import record
 
 _GRADIENT_BOUND: Final = re.compile(r"^ +max_grad_norm: *([^\s#]+)", re.MULTILINE)
 """One line of a configuration: reading all of its YAML would cost 30 ms at the start of a screen."""
+
+
+_LITTLE_SPACE: Final = 64 * 1024
+"""Bytes below which a disk counts as full."""
 
 
 @record
@@ -48,14 +53,29 @@ def best_validation(reader: JournalReader) -> Best | None:
 
 
 def failure_of(directory: Path) -> str:
-    """Return the first line of the error that ended the run in `directory`; empty if its journal has none."""
+    """Return the first line of the error that ended the run in `directory`; empty if it is unknown.
+
+    On a full disk the journal has none.
+    """
     try:
         with closing(JournalReader(directory)) as reader:
             failures = [entry.event for entry in reader.events(kinds=("run_failed",))]
     except UserError:
-        return ""
+        failures = []
     newest = failures[-1] if failures else None
-    return (newest.error.splitlines() or [""])[0] if isinstance(newest, RunFailed) else ""
+    recorded = (newest.error.splitlines() or [""])[0] if isinstance(newest, RunFailed) else ""
+    return recorded or _lack_of_space(directory)
+
+
+def _lack_of_space(directory: Path) -> str:
+    """Return the sentence about a full disk; an empty string if there is room, or it cannot be told."""
+    with suppress(OSError):
+        if shutil.disk_usage(directory).free < _LITTLE_SPACE:
+            return (
+                "its disk is full, so that journal and last checkpoint could not be written; make room, and --resume "
+                "continues from the checkpoint before"
+            )
+    return ""
 
 
 def levels_of(levels: Json) -> dict[str, float]:

@@ -44,6 +44,10 @@ def test_an_empty_script_is_allowed(tmp_path: Path) -> None:
     assert read_script(write(tmp_path, "# nothing yet\n\n")) == ()
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
+    assert read_script(write(tmp_path, "\ufeff1: pause\n")) == read_script(write(tmp_path, "1: pause\n"))
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

@@ -29,7 +29,7 @@ def read_script(path: Path | str) -> tuple[ScriptedCommand, ...]:
     lines.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the script {path}: {getattr(error, 'strerror', error)}") from error
     found: list[ScriptedCommand] = []
