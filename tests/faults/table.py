@@ -100,6 +100,16 @@ FAULTS: Final = (
         "tasks/person/data/readers/coco/test_types.py::test_images_with_a_repeated_id_are_named_and_refused",
     ),
     Fault(
+        "data that changed under the same name between the end of a run and its resume",
+        "an alert, `changed data`: the numbers of samples, or that names, boxes or files are others",
+        "runtime/start/test_resume.py::test_data_that_changed_under_the_same_name_are_said_at_the_resume",
+    ),
+    Fault(
+        "a named pipe or a device among the images",
+        "named and left out; nothing waits for it",
+        "tasks/person/data/readers/test_pixels.py::test_a_pipe_in_place_of_a_file_is_reported_and_not_waited_for",
+    ),
+    Fault(
         "the data become unreachable (a disk unmounted) and return",
         "an alert; the run waits, can be steered, and continues bit for bit",
         "faults/test_data_gone.py::test_data_that_come_back_cost_nothing_but_the_time",
