@@ -82,6 +82,11 @@ class Checkpointer:
         self.recorder.update(doing="")
         return self._outcome(last)
 
+    def keep_best(self, *, former: float | None) -> None:
+        """Queue a checkpoint if the newest validation has a better score than `former`, the best one before it."""
+        if self.recorder.state.best_score != former:
+            self.checkpoint("best", best=True)
+
     def _snapshot(self, kind: str, *, best: bool) -> Snapshot:
         state = self.recorder.state
         good = self.is_good(state.step)

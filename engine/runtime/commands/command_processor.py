@@ -198,6 +198,7 @@ class CommandProcessor:
             self._refuse(request, refused(f"the checkpoint could not be written: {done.error}"))
 
     def _validate(self, request: Request, outcome: Outcome) -> None:
+        best = self._recorder.state.best_score
         try:
             done = self._checkpointer.validator.validate()
         except DataGoneError as error:
@@ -208,6 +209,7 @@ class CommandProcessor:
         else:
             self._answer(request, outcome, done)
             self._checkpointer.memory.note_validation(done, self._recorder.state.spec.score)
+            self._checkpointer.keep_best(former=best)
 
     def _take_histogram(self, request: Request, outcome: Outcome, event: e.HistogramRequested) -> None:
         if not isinstance(self._train_state, TakesHistograms):
