@@ -15,7 +15,7 @@ from engine.protocol.events import Event
 from engine.protocol.record import record
 from engine.protocol.wire import refusal_of
 from engine.protocol.words.script import ScriptedCommand
-from engine.runtime.checkpointer import Checkpointer
+from engine.runtime.checkpointer import Checkpointer, NotSetAsideError
 from engine.runtime.commands.event_effects import ReplayQueue, carry_out, follow_up
 from engine.runtime.host.interrupt import SIGNAL, Interrupt
 from engine.runtime.recorder import RunRecorder
@@ -227,7 +227,7 @@ class CommandProcessor:
                 done = self._checkpointer.rollback(name)
             else:
                 done = self._checkpointer.rollback_to_good(name)
-        except CheckpointDamagedError as error:
+        except (CheckpointDamagedError, NotSetAsideError) as error:
             self._refuse(request, refused(str(error)))
             return
         self._answer(request, outcome, done)
