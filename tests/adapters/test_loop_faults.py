@@ -6,6 +6,7 @@ import errno
 import logging
 import math
 import os
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -228,3 +229,22 @@ def test_a_fault_in_the_last_checkpoint_does_not_end_the_program(runs: Path, mon
     with closing(JournalReader(runs / "one")) as reader:
         session = reader.heartbeat()
     assert session is not None and session.ended is not None
+
+
+@pytest.mark.parametrize(("is_session", "activity"), [(False, "failed"), (True, "finished")])
+def test_an_error_that_ends_a_program_without_a_block_ends_the_run_as_failed(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, is_session: bool, activity: str
+) -> None:
+    if is_session:
+        monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    training = Training()
+    cockpit = training.cockpit(runs)
+    training.run(cockpit, 1)
+    error = ZeroDivisionError("their own")
+    monkeypatch.setattr(sys, "last_value", error, raising=False)
+    monkeypatch.setattr(sys, "last_exc", error, raising=False)
+    cockpit._at_exit()
+    assert state_of(runs / "one").activity == activity
+    assert [failed.error for failed in events(runs / "one", e.RunFailed)] == [
+        "ZeroDivisionError: their own" for _ in range(not is_session)
+    ]
