@@ -239,6 +239,16 @@ def test_a_loader_with_a_state_is_not_read_again(runs: Path) -> None:
     assert (loader.reads, again.reads) == (5, 7)
 
 
+def test_a_knob_of_numbers_of_numpy_is_declared_as_plain_ones(runs: Path) -> None:
+    training = Training()
+    with training.cockpit(runs) as cockpit:
+        handle = cockpit.knob("tau", np.float32(0.5), np.float32(0.25), np.int64(2))
+        assert handle() == 0.5 and type(handle()) is float
+        training.run(cockpit, 1)
+    knob = state_of(runs / "one").knobs["tau"]
+    assert (knob.value, knob.low, knob.high) == (0.5, 0.25, 2)
+
+
 def test_a_learning_rate_that_is_a_number_of_numpy_is_resumed(runs: Path) -> None:
     for resume in (False, True):
         training = Training()
