@@ -160,7 +160,7 @@ class SessionController:
         ]
         run_dir = self.session.run_dir
         max_steps = int(ConfigValues().number(run_dir, "training.max_steps") or 0)
-        if (attached := self.session.attached) is not None:
+        if (attached := self.session.origin.attached) is not None:
             steps = next_steps_attached(run_dir, attached)
         else:
             steps = next_steps(run_dir, state, end, max_steps=max_steps)

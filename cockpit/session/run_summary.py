@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from engine.errors import UserError
 from engine.journal.reader import JournalReader
-from engine.journal.task_meta import Attached
+from engine.journal.tail import JournalTail
+from engine.journal.task_meta import ATTACHED, HAS_PREVIEWS, PARENT, Attached, Parent, attached_of, parent_of
 from engine.protocol.codec import Json
 from engine.protocol.events import RunFailed
 from engine.protocol.record import record
@@ -100,6 +101,32 @@ def gradient_bound_of(sessions: Json, attached: Attached | None = None) -> float
     except ValueError:
         return None
     return bound if 0 < bound < math.inf else None
+
+
+@record
+class Origin:
+    """What a journal has of a run since its newest start.
+
+    `attached` names the program of an attached run, None for a task; `parent` is that of a branch, None for others.
+    `has_previews` is False for a task without previews; an earlier journal lacks it. `gradient_bound` is
+    `gate.max_grad_norm`, None if the journal does not contain it, infinite for an attached run.
+    """
+
+    attached: Attached | None = None
+    parent: Parent | None = None
+    has_previews: bool = True
+    gradient_bound: float | None = None
+
+
+def origin_of(tail: JournalTail, run_dir: Path) -> Origin:
+    """Return what the journal of the run in `run_dir` has of its newest start. Call it inside a snapshot of `tail`."""
+    attached = attached_of(tail.meta(ATTACHED))
+    return Origin(
+        attached=attached,
+        parent=parent_of(tail.meta(PARENT), run_dir),
+        has_previews=tail.meta(HAS_PREVIEWS) is not False,
+        gradient_bound=gradient_bound_of(tail.meta("sessions"), attached),
+    )
 
 
 def chance_levels(reader: JournalReader) -> dict[str, float]:

@@ -18,7 +18,7 @@ from cockpit.session.history.loader import HistoryLoader, RowLoader
 from cockpit.session.history.troubles import Troubles
 from cockpit.session.incidents.incidents import Incident, Incidents
 from cockpit.session.outbox import CommandOutcome, Outbox, Pending
-from cockpit.session.run_summary import Best, best_of, gradient_bound_of, levels_of
+from cockpit.session.run_summary import Best, Origin, best_of, levels_of, origin_of
 from cockpit.session.state_decoder import StateDecoder
 from cockpit.text.format import duration
 from cockpit.text.next_steps import End, end_of
@@ -27,17 +27,7 @@ from engine.journal.disk.run_dir import CHECKPOINTS, StartWatch
 from engine.journal.reader import Entry
 from engine.journal.store import journal_file
 from engine.journal.tail import JournalTail
-from engine.journal.task_meta import (
-    ATTACHED,
-    HAS_PREVIEWS,
-    PARENT,
-    TASK,
-    Attached,
-    Parent,
-    attached_of,
-    parent_of,
-    spec_of,
-)
+from engine.journal.task_meta import TASK, spec_of
 from engine.protocol.codec import WireError
 from engine.protocol.events import RunStarted, TaskDescribed
 from engine.protocol.record import record
@@ -86,9 +76,7 @@ FULL_UPDATE: Final = SessionUpdate(state=True, steps=True, time=True, rewound=Tr
 class Session(Outbox):
     """The run in `run_dir`, which need not exist yet. Poll it from one thread, up to ten times a second.
 
-    `has_previews` is false for a task without previews; an earlier journal does not say so.
-    `gradient_bound` is `gate.max_grad_norm`, None if the journal does not contain it, infinite for an attached run.
-    `attached` names the program of an attached run, None for a task; `parent` is that of a branch, None for others.
+    `origin` is what the journal has of its newest start.
     `elapsed` and `remaining` are seconds; `heartbeat_age` is seconds since the writer's last heartbeat, None if none is
     expected. `notice` explains missing or outdated data, '' if there is none. `incidents` are the alerts by cause, with
     those acknowledged here. `layers` has the numbers of single layers. With `awaits_start` the journal is not read
@@ -112,9 +100,7 @@ class Session(Outbox):
         self.spec: TaskSpec = NO_SPEC
         self.history = History()
         self.chance: Mapping[str, float] = {}
-        self.gradient_bound: float | None = None
-        self.attached: Attached | None = None
-        self.parent: Parent | None = None
+        self.origin = Origin()
         self.pulse = _STARTING
         self.steps_per_second: float | None = None
         self.remaining: float | None = None
@@ -187,8 +173,7 @@ class Session(Outbox):
     def _forget(self) -> None:
         """Reset everything that was read: the journal is another file, or was never read."""
         self.state, self.spec = None, NO_SPEC
-        self.chance, self.gradient_bound, self.attached, self.parent = {}, None, None, None
-        self.has_previews = True
+        self.chance, self.origin = {}, Origin()
         self._version = -1
         self._state_text = StateDecoder()
         self._knows_spec = False
@@ -273,11 +258,10 @@ class Session(Outbox):
             self._life.observe(tail.session(), now)
             self.chance = self.chance or levels_of(tail.meta("chance_levels"))
             if any(isinstance(entry.event, RunStarted) for entry in events.entries):  # each start has a configuration
-                self.attached, origin = attached_of(tail.meta(ATTACHED)), tail.meta(PARENT)
-                self.gradient_bound = gradient_bound_of(tail.meta("sessions"), self.attached)
-                self.parent, self.has_previews = parent_of(origin, self.run_dir), tail.meta(HAS_PREVIEWS) is not False
+                self.origin = origin_of(tail, self.run_dir)
         changed = self._take_state(text)
-        self._last_event, self._unread = events.last_id, events.num_read == EVENTS_PER_LOOK
+        self._last_event = events.last_id
+        self._unread = events.num_read == EVENTS_PER_LOOK
         self._entries.extend(events.entries)
         self._watch.note(events.entries, now)
         began = self.incidents.add(events.entries)

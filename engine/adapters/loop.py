@@ -21,7 +21,7 @@ from engine.adapters.hooks.update_judge import Update
 from engine.adapters.loop_run import LoopRun
 from engine.adapters.ranks.follower_run import FollowerRun
 from engine.adapters.ranks.rank_replays import share_due
-from engine.adapters.replays.fork_replay import RunningReplay
+from engine.adapters.replays.pending_replays import Repetition
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import LoaderPosition
 from engine.adapters.run.knobs import KnobHandle, KnobValue
@@ -138,7 +138,7 @@ class Cockpit(LoopRun):
                 is_due = share_due(self._ranks.words, is_due=is_due)
         self._is_replay_due = is_due
 
-    def _add_replay(self, running: RunningReplay) -> None:
+    def _add_replay(self, running: Repetition) -> None:
         """Record what a repetition of the step finds, once it has ended."""
         if self._ranks is not None:
             self._ranks.add_replay(running, self._run)

@@ -26,7 +26,7 @@ from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import AttachedState
 from engine.adapters.run.batches import by_name
 from engine.adapters.run.loop_batches import LoopBatches, LoopNumbers
-from engine.adapters.run.run_files import program_of
+from engine.adapters.run.run_files import newest_error, program_of
 from engine.adapters.run.settings import NoValidation, attached_config, leave_to_rank_0, run_directory
 from engine.errors import UserError
 from engine.journal.disk.run_dir import CHECKPOINTS
@@ -49,6 +49,7 @@ class LoopRun:
         self._entered = False
         self._is_replay_due = False
         self._is_settled = False
+        self._earlier_error = newest_error()
         self._weights: Mapping[str, float] = {}
         """The weights of the loss terms since the last command."""
         try:
@@ -212,6 +213,10 @@ class LoopRun:
         atexit.unregister(self._at_exit)
 
     def _at_exit(self) -> None:
+        error = None if hasattr(sys, "ps1") else newest_error()  # a session goes on after errors of all kinds
+        if error is not None and error is not self._earlier_error:
+            self._failed(error)
+            return
         self._run.end("ended with the program", checkpoint=not self._hooks.in_step)
         self._close()
 

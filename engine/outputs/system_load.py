@@ -64,14 +64,11 @@ class SystemLoad:
             thread.join(2 * _SECONDS_BETWEEN_SAMPLES)
 
     def _work(self) -> None:
-        process = psutil.Process()
-        gpu = find_gpu(self._gpu_uuid)
-        meter = OthersMeter(process)
-        psutil.cpu_percent(None)
-        _machine(process, meter)
+        gpu, machine = find_gpu(self._gpu_uuid), _Machine()
+        machine.read()
         seconds = _SECONDS_TO_FIRST
         while not self._closing.wait(seconds):
-            self._newest = MappingProxyType({**_machine(process, meter), **(gpu.read() if gpu else {})})
+            self._newest = MappingProxyType({**machine.read(), **(gpu.read() if gpu else {})})
             seconds = _SECONDS_BETWEEN_SAMPLES
 
 
@@ -118,13 +115,24 @@ def _double(times: Any) -> float:  # psutil's classes differ by system
     return float(getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0))
 
 
-def _machine(process: psutil.Process, meter: OthersMeter) -> Mapping[str, float]:
-    try:
-        others, cpu = meter.read(), psutil.cpu_percent(None)
-        known = {} if others is None else {"system/cpu_others": 100.0 * others / usable_cores()}
-        return {"system/cpu": cpu, **known, "system/memory": process.memory_info().rss / _MIB}
-    except (psutil.Error, OSError):  # a system that hides /proc from its processes
-        return {}
+class _Machine:
+    """The processor and this process's memory, between two calls of `read`."""
+
+    def __init__(self) -> None:
+        self._known: tuple[psutil.Process, OthersMeter] | None = None
+
+    def read(self) -> Mapping[str, float]:
+        """Return the numbers; none on a system that hides /proc from its processes."""
+        try:
+            if self._known is None:
+                process = psutil.Process()
+                self._known = process, OthersMeter(process)
+            process, meter = self._known
+            others, cpu = meter.read(), psutil.cpu_percent(None)
+            known = {} if others is None else {"system/cpu_others": 100.0 * others / usable_cores()}
+            return {"system/cpu": cpu, **known, "system/memory": process.memory_info().rss / _MIB}
+        except (psutil.Error, OSError):
+            return {}
 
 
 class NvmlGpu:

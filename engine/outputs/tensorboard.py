@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,7 @@ from engine.outputs.inspection.layer_histograms import Histogram, LayerHistogram
 from engine.outputs.tfevents import EventFile
 from engine.protocol.record import record
 
+_LOG: Final = logging.getLogger(__name__)
 _SECONDS_BETWEEN_WRITES: Final = 0.25
 _SECONDS_TO_CLOSE: Final = 10.0
 
@@ -77,7 +79,7 @@ class TensorboardWriter:
         """Why the last write failed, or `None`."""
         self._every_steps = every_steps
         self._max_waiting = max_waiting
-        self._num_refused = 0
+        self._num_refused = self._num_odd = 0
         self._waiting: deque[_Record] = deque()
         self._encoder = _Encoder()
         self._file = EventFile(log_dir, first=_version_event())
@@ -87,8 +89,8 @@ class TensorboardWriter:
 
     @property
     def dropped(self) -> int:
-        """Number of records missing from the file because of a full queue or a failing disk."""
-        return self._num_refused + self._file.num_dropped
+        """Number of records missing from the file: of a full queue, a failing disk, or without an encoding."""
+        return self._num_refused + self._num_odd + self._file.num_dropped
 
     def record_step(self, step: int, names: tuple[str, ...], values: Sequence[float]) -> None:
         """Queue the metrics of one training step; NaN and Inf are kept."""
@@ -134,12 +136,20 @@ class TensorboardWriter:
 
     def _write(self) -> None:
         while self._waiting:
-            self._file.append(self._encoder.encode(self._waiting.popleft()))
+            self._append(self._waiting.popleft())
         try:
             self._file.flush()
             self.failure = None
         except OSError as error:
             self.failure = f"TensorBoard's file cannot be written: {error.strerror or error}"
+
+    def _append(self, record: _Record) -> None:
+        """Queue a record for the file. One that cannot be encoded, as a picture without pixels, is only logged."""
+        try:
+            self._file.append(self._encoder.encode(record))
+        except Exception as error:  # pictures and names are a task's own, and two libraries raise what they like
+            self._num_odd += 1
+            _LOG.warning("a record of step %d is not in TensorBoard's log: %r", record.step, error)
 
 
 class _Encoder:

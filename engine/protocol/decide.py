@@ -166,6 +166,8 @@ def _promote(state: RunState, command: c.PromotePhase) -> Outcome:
     spec = state.spec
     if state.phase >= spec.last_phase:
         return refused(f"phase {spec.last_phase} is the last")
+    if clash := spec.why_not_enter(state.phase + 1, state.refinements):
+        return refused(clash)
     red = [f"{check.name} is {check.value}, must be {check.bound}" for check in state.gate if not check.passed]
     if red and not command.force:
         return refused("; ".join(red) + " (--force promotes all the same)")

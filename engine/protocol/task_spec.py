@@ -150,6 +150,13 @@ class TaskSpec:
         excludes = {known.name: set(known.excludes) for known in self.components}
         return frozenset(other for other in on if other in excludes[name] or name in excludes.get(other, set()))
 
+    def why_not_enter(self, phase: int, on: frozenset[str]) -> str:
+        """Return why `phase` cannot be entered while the components `on` are on; an empty string if it can."""
+        for name in self.phases[phase].adds:
+            if name not in on and (rivals := self.rivals(name, on)):
+                return f"phase {phase} adds {name}, and {min(rivals)} excludes it; disable that one first"
+        return ""
+
     def better(self, best: float | None, score: float) -> float:
         """Return the better of two scores; `best` is `None` before the first."""
         if best is None:

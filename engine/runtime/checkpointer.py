@@ -35,6 +35,10 @@ from engine.training.checkpoint.file import (
 from engine.training.checkpoint.live_state import LiveState
 
 
+class NotSetAsideError(RuntimeError):
+    """Raised if a rollback cannot move later checkpoints out of the way of a resume, as on a full disk."""
+
+
 class Checkpointer:
     """Write the checkpoints of one run, and roll back to one of them.
 
@@ -81,6 +85,11 @@ class Checkpointer:
         self.spent += time.perf_counter() - began
         self.recorder.update(doing="")
         return self._outcome(last)
+
+    def keep_best(self, *, former: float | None) -> None:
+        """Queue a checkpoint if the newest validation has a better score than `former`, the best one before it."""
+        if self.recorder.state.best_score != former:
+            self.checkpoint("best", best=True)
 
     def _snapshot(self, kind: str, *, best: bool) -> Snapshot:
         state = self.recorder.state
@@ -136,7 +145,7 @@ class Checkpointer:
     def rollback_to_good(self, name: str) -> RolledBack:
         """Roll back to `name`; if it is damaged, to the newest good checkpoint before it.
 
-        Raises CheckpointDamagedError if there is none; nothing has changed then.
+        Raises CheckpointDamagedError if there is none, and NotSetAsideError; the training has not changed then.
         """
         while True:
             try:
@@ -157,7 +166,7 @@ class Checkpointer:
     def rollback(self, name: str) -> RolledBack:
         """Restore checkpoint `name`, but keep interventions: learning rate, clip, weights, refinements.
 
-        Raises CheckpointDamagedError; nothing has changed then.
+        Raises CheckpointDamagedError and NotSetAsideError; the training has not changed then.
         """
         self.wait_for_checkpoints()
         try:
@@ -166,8 +175,13 @@ class Checkpointer:
             self.recorder.record_event(CheckpointDamaged(name, str(error)))
             raise
         state, step = self.recorder.state, int(payload["step"])
+        try:
+            set_aside(self.directory, after_step=step)
+        except OSError as error:
+            raise NotSetAsideError(
+                f"the checkpoints after step {step} cannot be set aside: {error.strerror or error}"
+            ) from error
         self.train_state.restore(payload, state)
-        set_aside(self.directory, after_step=step)
         self.recorder.journal.open_branch(step)
         self.memory.validation_due = bool(payload["validation_due"])
         self.memory.rewind(from_text(payload["books"]))

@@ -95,7 +95,8 @@ class Loop:
         """Prepare this boundary for commands."""
 
     def _stand_still(self) -> None:
-        time.sleep(_PAUSE_POLL_SECONDS)
+        with self._supply.held():
+            time.sleep(_PAUSE_POLL_SECONDS)
         self._last_end = time.perf_counter()
         self._times.skip()
 

@@ -84,6 +84,8 @@ def _next_phase(memory: AutopilotState, state: RunState, settings: AutopilotConf
     if failed and state.step < memory.retry_at:
         why = f"phase {phase} failed its probation {_times(failed)}, the next try is at step {memory.retry_at}"
         return AutopilotDecision(WAIT, why, f"retry {phase} {failed}")
+    if clash := state.spec.why_not_enter(phase, state.refinements):
+        return AutopilotDecision(WAIT, clash, f"clash {phase}")
     red = [check for check in state.gate if not check.passed]
     if red and all(check.needs_validation and not check.measured for check in red):
         return AutopilotDecision(

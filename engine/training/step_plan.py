@@ -117,9 +117,11 @@ def _annealed(start: float, end: float, done: float) -> float:
 def learning_rate(progress: float, training: TrainingConfig, *, scale: float = 1.0, pin: LrPin | None = None) -> float:
     """Return the effective learning rate: the schedule times `scale`.
 
-    With `pin`, it is the decay from the value set by hand, times `scale`.
+    With `pin`, it is the decay from the value set by hand, times `scale`. A value that was set at the very end of a
+    decay to zero, before a rollback, does not decay.
     """
     if pin is None:
         return scale * scheduled_lr(progress, training)
-    shape = _decayed(progress, training) / _decayed(pin.at_epoch, training)
+    reference = _decayed(pin.at_epoch, training)
+    shape = _decayed(progress, training) / reference if reference else 1.0
     return scale * pin.value * min(shape, 1.0)

@@ -124,8 +124,8 @@ class TrainState:
         """Draw the next `accumulation` batches, or fewer at the end of an epoch; skip those with an excluded sample.
 
         Advances `position`. Skipped batches do not influence the batches, the generators or the order of the rest.
-        Return `None` if `give_up` returned True while waiting. In this case, and if DataGoneError is raised, nothing
-        was drawn.
+        Return `None` if `give_up` returned True while waiting. In this case, and if an error is raised, nothing was
+        drawn. After DataGoneError the data can be drawn again.
         """
         start, batches, ends_epoch = self.position, list[Batch](), False
         timer = None if self.device.type == "cpu" else PartTimer(self.device)
@@ -140,6 +140,9 @@ class TrainState:
                 self.position, ends_epoch = batch.after, batch.ends_epoch
         except DataGoneError:
             self.put_back(start, again=True)
+            raise
+        except Exception:  # a checkpoint that follows must not leave out the batches before it
+            self.position = start
             raise
         rejections, self._owed = self._owed, ()
         return DrawnBatch(batches, rejections, ends_epoch, timer)

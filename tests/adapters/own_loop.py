@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from cockpit import Cockpit
+from engine.adapters.run.attached_run import AttachedRun
 from engine.journal.reader import Entry, JournalReader
 from engine.journal.sender import Sender
 from engine.protocol.commands import Command
@@ -64,10 +65,19 @@ class Training:
 
 
 def send(cockpit: Cockpit, command: Command) -> None:
-    """Send a command as another process does, and give the cockpit's thread time to read it."""
-    with closing(Sender(cockpit.directory)) as sender:
-        assert sender.send(command, "test") is not None
-    time.sleep(0.1)
+    """Send a command as another process does, and wait until the cockpit's thread has read it."""
+    run, until = cockpit._run, time.monotonic() + 30
+    assert isinstance(run, AttachedRun)
+    with closing(Sender(cockpit.directory)) as sender, closing(JournalReader(cockpit.directory)) as reader:
+        number = sender.send(command, "test")
+        assert number is not None
+        while not ((run._asked.is_set() and _waits(run, number)) or reader.outcome(number)):
+            assert time.monotonic() < until
+            time.sleep(0.005)
+
+
+def _waits(run: AttachedRun, number: int) -> bool:
+    return number in [request.id for request in tuple(run._inbox._waiting)]
 
 
 def entries(run: Path) -> list[Entry]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
+import os
+import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from cockpit import Cockpit
+from engine.journal.reader import JournalReader
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from tests.adapters.own_loop import Training, assert_same, events, rows, send, state_of, weights
@@ -154,3 +159,92 @@ def test_a_fault_during_a_pause_lets_the_training_go_on(runs: Path, monkeypatch:
     assert events(runs / "one", e.RunFinished)[-1].reason == "detached"
     log = logging.getLogger("engine")
     assert log.propagate and not log.handlers, "the log of the run is closed"
+
+
+def test_a_step_that_cannot_be_repeated_for_want_of_memory_does_not_end_the_training(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> int:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(os, "fork", refuse)
+    training = Training(poison=(50,), shuffle=False, dropout=0.0)
+    with training.cockpit(runs) as cockpit:
+        training.run(cockpit, 1)
+    assert len(training.seen) == 12 and state_of(runs / "one").skipped_steps == 1
+    (named,) = events(runs / "one", e.FaultNamed)
+    assert (named.at_step, named.verdict) == (7, "could not be replayed")
+    (alert,) = [alert for alert in events(runs / "one", e.AlertRaised) if alert.kind == "fault"]
+    assert "Cannot allocate memory" in alert.message
+
+
+class _Odd:
+    """A schedule whose state no checkpoint can hold."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rule": lambda step: step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
+
+
+def test_a_state_that_no_checkpoint_can_hold_is_reported_and_does_not_stop_the_training(runs: Path) -> None:
+    training = Training()
+    with training.cockpit(runs, scheduler=_Odd(), checkpoint_every=2) as cockpit:
+        training.run(cockpit, 1)
+    assert len(training.seen) == 12
+    failed = events(runs / "one", e.CheckpointFailed)
+    assert len(failed) == 9 and all("stateful.scheduler.rule is of the type function" in one.error for one in failed)
+    assert state_of(runs / "one").activity is e.Activity.FINISHED
+
+
+class _Failing:
+    """A schedule whose state cannot be asked for at the end."""
+
+    def __init__(self) -> None:
+        self.fails = False
+
+    def state_dict(self) -> dict[str, Any]:
+        if self.fails:
+            raise RuntimeError("the device is lost")
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
+
+
+def test_a_fault_in_the_last_checkpoint_does_not_end_the_program(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRAINING_COCKPIT_RAISE")
+    training, schedule = Training(), _Failing()
+    with training.cockpit(runs, scheduler=schedule) as cockpit:
+        for _ in cockpit.epochs(1):
+            for number, (x, y) in enumerate(cockpit.steps(training.loader)):
+                if number == 5:
+                    schedule.fails = True
+                    break
+                cockpit.loss({"ce": training.ce(x, y)}).backward()
+                training.optimizer.step()
+    (finished,) = events(runs / "one", e.RunFinished)
+    assert finished.reason == "complete"
+    (failed,) = events(runs / "one", e.CheckpointFailed)
+    assert "the device is lost" in failed.error
+    with closing(JournalReader(runs / "one")) as reader:
+        session = reader.heartbeat()
+    assert session is not None and session.ended is not None
+
+
+@pytest.mark.parametrize(("is_session", "activity"), [(False, "failed"), (True, "finished")])
+def test_an_error_that_ends_a_program_without_a_block_ends_the_run_as_failed(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, is_session: bool, activity: str
+) -> None:
+    if is_session:
+        monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    training = Training()
+    cockpit = training.cockpit(runs)
+    training.run(cockpit, 1)
+    error = ZeroDivisionError("their own")
+    monkeypatch.setattr(sys, "last_value", error, raising=False)
+    monkeypatch.setattr(sys, "last_exc", error, raising=False)
+    cockpit._at_exit()
+    assert state_of(runs / "one").activity == activity
+    assert [failed.error for failed in events(runs / "one", e.RunFailed)] == [
+        "ZeroDivisionError: their own" for _ in range(not is_session)
+    ]

@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -236,6 +237,26 @@ def test_a_loader_with_a_state_is_not_read_again(runs: Path) -> None:
     with rest.cockpit(runs, resume=True) as cockpit:
         rest.run(cockpit, 1)
     assert (loader.reads, again.reads) == (5, 7)
+
+
+def test_a_knob_of_numbers_of_numpy_is_declared_as_plain_ones(runs: Path) -> None:
+    training = Training()
+    with training.cockpit(runs) as cockpit:
+        handle = cockpit.knob("tau", np.float32(0.5), np.float32(0.25), np.int64(2))
+        assert handle() == 0.5 and type(handle()) is float
+        training.run(cockpit, 1)
+    knob = state_of(runs / "one").knobs["tau"]
+    assert (knob.value, knob.low, knob.high) == (0.5, 0.25, 2)
+
+
+def test_a_learning_rate_that_is_a_number_of_numpy_is_resumed(runs: Path) -> None:
+    for resume in (False, True):
+        training = Training()
+        for group in training.optimizer.param_groups:
+            group["lr"] = np.float64(0.02)
+        with training.cockpit(runs, scheduler=None, resume=resume) as cockpit:
+            training.run(cockpit, 2 if resume else 1)
+    assert state_of(runs / "one").step == 24 and not events(runs / "one", e.CheckpointFailed)
 
 
 def test_the_same_name_twice_is_refused(runs: Path) -> None:

@@ -395,7 +395,7 @@ def test_a_program_with_a_cockpit_of_its_own_is_one_run(
         assert run_program(Program(command_of([path, "mine", folder, "1000000"]), directory), interrupt) == 143
         session.poll()
         assert session.state is not None and session.spec.term_names == ("size",)
-        assert session.attached is not None and session.attached.adapter == "loop"
+        assert session.origin.attached is not None and session.origin.attached.adapter == "loop"
     assert [entry.name for entry in (tmp_path / "runs").iterdir()] == ["one"]
     found = entries(directory)
     assert len([entry for entry in found if isinstance(entry.event, e.RunStarted)]) == 1

@@ -190,6 +190,11 @@ FAULTS: Final = (
         "faults/test_disk.py::test_a_disk_that_stays_full_ends_no_run_and_what_was_written_can_be_resumed",
     ),
     Fault(
+        "disk full at a rollback",
+        "the rollback is refused, and the run continues",
+        "faults/test_disk.py::test_a_rollback_that_a_full_disk_prevents_is_refused_and_the_run_goes_on",
+    ),
+    Fault(
         "SIGKILL at 10 random moments (30 with `-m slow`), also while a checkpoint is written",
         "resumed each time; the result is identical to the last bit with a run that was not killed",
         "faults/test_kills.py::test_a_run_killed_many_times_ends_with_the_bits_of_one_that_was_not",

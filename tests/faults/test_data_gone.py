@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.errors import UserError
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.journal.sender import await_outcome, send
 from engine.protocol import commands as c
@@ -19,11 +20,13 @@ from engine.runtime.loop import Loop
 from engine.runtime.outages.data_supply import Supply
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
+from engine.task import DataGoneError
 from engine.tasks.person.config import PersonConfig
 from engine.tasks.person.data.cache import PictureCache
 from engine.tasks.person.data.readers.coco.reader import CocoScene
 from engine.tasks.person.data.readers.scenes import Picture
 from engine.training.checkpoint.file import list_checkpoints, load_checkpoint
+from engine.training.data.batch import Batch
 from tests.faulty import entries, run, same_weights, state_of
 from tests.small import small_config
 from tests.tasks.person.data.builders import write_coco, write_mask_folders
@@ -249,3 +252,57 @@ def test_a_thread_that_is_stuck_ends_as_data_that_are_gone(
     assert run(tmp_path / "run", config_of(data, timeout_seconds=0.2, wait_seconds=0.0)) == 1
     (alert,) = alerts(tmp_path / "run", "data")
     assert "reading has given nothing" in alert.message
+
+
+def test_a_pause_does_not_count_as_waiting_for_the_data(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run is paused for longer than it waits, and the data come back a moment after it goes on."""
+    directory, waits = tmp_path / "run", list[int]()
+    resumed = threading.Timer(1.5, lambda: send(directory, c.Resume(), "test"))
+    wait = Supply.wait
+
+    def wait_in_a_pause(supply: Supply, error: DataGoneError) -> None:
+        waits.append(1)
+        if len(waits) == 1:
+            send(directory, c.Pause(), "test")
+            resumed.start()
+        elif resumed.finished.is_set():
+            images_back(data)
+            monkeypatch.setattr(Supply, "wait", wait)
+        wait(supply, error)
+
+    at_step(monkeypatch, 3, lambda loop: images_gone(data))
+    monkeypatch.setattr(Supply, "wait", wait_in_a_pause)
+    assert run(directory, config_of(data, wait_seconds=1.0)) == 0
+    resumed.join()
+    assert len(alerts(directory, "data")) == 1 and state_of(directory).step == 8
+
+
+def test_a_run_that_ends_while_it_draws_a_step_draws_all_of_its_batches_again(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of a step's two batches cannot be made, and the run ends with a checkpoint."""
+    settings = {"epochs": 40, "max_steps": 6, "batch_size": 1, "accumulation": 2}
+    config = small_config(training=settings, data={"path": str(data), "min_person_pixels": 8})
+    assert run(tmp_path / "calm", config) == 0
+    drawn: list[Batch] = []
+
+    def fail_at_the_second(loop: Loop) -> None:
+        stream = loop._train_state.stream
+        following = stream.next
+
+        def following_but_one() -> Batch:
+            if drawn and not drawn[-1].ends_epoch:
+                raise UserError("5 data workers died one after the other")
+            drawn.append(following())
+            return drawn[-1]
+
+        monkeypatch.setattr(stream, "next", following_but_one)
+
+    with monkeypatch.context() as patch:
+        at_step(patch, 1, fail_at_the_second)
+        assert run(tmp_path / "cut", config) == 1
+    assert len(drawn) == 1 and state_of(tmp_path / "cut").step == 1
+    assert run(tmp_path / "cut", config, resume=True) == 0
+    assert same_weights(tmp_path / "calm", tmp_path / "cut")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
 from engine.journal.disk.run_dir import CHECKPOINTS
+from engine.protocol import commands as c
 from engine.protocol import events as e
+from engine.protocol.words.script import ScriptedCommand
+from engine.runtime import checkpointer
 from engine.training.checkpoint.file import list_checkpoints, load_checkpoint
 from tests.conftest import ROOT
 from tests.faulty import entries, run, same_weights, series, state_of
@@ -46,3 +50,19 @@ def test_a_disk_that_stays_full_ends_no_run_and_what_was_written_can_be_resumed(
     assert list(series(tmp_path / "full", "loss/total")) == list(range(1, 25))
     assert state_of(tmp_path / "full").step == 24
     assert out.split() == ["1"], "a run whose last checkpoint is not on disk did not end well"
+
+
+def test_a_rollback_that_a_full_disk_prevents_is_refused_and_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(directory: Path, *, after_step: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(checkpointer, "set_aside", refuse)
+    config = small_config(training={"epochs": 40, "max_steps": 8}, checkpoint={"every_steps": 2})
+    script = (ScriptedCommand(5, c.Rollback("2"), 1),)
+    assert run(tmp_path / "full", config, script=script) == 0
+    (refused,) = entries(tmp_path / "full", e.CommandRefused)
+    assert refused.reason == "the checkpoints after step 2 cannot be set aside: No space left on device"
+    assert run(tmp_path / "roomy", config) == 0
+    assert same_weights(tmp_path / "full", tmp_path / "roomy"), "the training has not changed"

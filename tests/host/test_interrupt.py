@@ -68,6 +68,12 @@ def test_the_time_limit_ends_the_run_like_a_scheduler() -> None:
     assert interrupt.cause() == ("time limit", "--time-limit 100s")
 
 
+def test_a_stop_without_a_signal_is_the_screens_at_whatever_step() -> None:
+    interrupt = Interrupt()
+    interrupt.ask()
+    assert interrupt.cause() == ("cockpit", "quit in the cockpit") and interrupt.exit_code() == 0
+
+
 def test_users_signals_reach_the_interrupt_of_the_process() -> None:
     interrupt = Interrupt()
     with signals_to(interrupt):

@@ -47,6 +47,24 @@ def test_a_machine_that_hides_its_processes_gives_no_numbers(monkeypatch: pytest
     assert dict(load.newest) == {}
 
 
+@pytest.mark.parametrize("call", ["Process", "cpu_percent"])
+def test_a_machine_that_hides_all_of_its_numbers_does_not_end_the_thread(
+    monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """An error of a thread would be printed on the screen."""
+    asked: list[float] = []
+
+    def hidden(*_: object) -> object:
+        asked.append(1.0)
+        raise PermissionError
+
+    monkeypatch.setattr(psutil, call, hidden)
+    load = SystemLoad()
+    with load.watched():
+        wait_for(lambda: len(asked) > 2)
+    assert dict(load.newest) == {}
+
+
 class FakeNvml:
     """NVIDIA's library for one card; `broken` names the calls that fail."""
 

@@ -218,3 +218,16 @@ def test_records_beyond_the_queue_and_after_the_end_are_counted(
 def test_a_wrong_number_of_values_is_a_fault_of_the_caller(writer: TensorboardWriter) -> None:
     with pytest.raises(AssertionError):
         writer.record_step(0, NAMES, [1.0])
+
+
+def test_what_cannot_be_encoded_is_dropped_and_the_log_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = TensorboardWriter(tmp_path / "tensorboard")
+    writer.record_images(1, "empty", np.zeros((0, 4, 3), np.uint8))
+    writer.record_images(2, "odd", np.zeros((4, 4, 5), np.uint8))
+    writer.record_validation(3, ("val/\udcff",), (1.0,))
+    writer.record_step(4, NAMES, (0.5, 0.25))
+    writer.close()
+    assert writer.dropped == 3 and "a record of step 1 is not in TensorBoard's log" in caplog.text
+    assert [event.value for event in read(tmp_path).Scalars("loss/total")] == [0.5]

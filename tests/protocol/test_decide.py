@@ -14,7 +14,7 @@ from engine.protocol.commands import Command
 from engine.protocol.decide import Outcome, decide
 from engine.protocol.events import Activity, Event, Status
 from engine.protocol.state import GateCheck, Knob, Limits, RunState
-from engine.protocol.task_spec import NO_SPEC, Unsupported
+from engine.protocol.task_spec import NO_SPEC, Component, Phase, TaskSpec, Unsupported
 from engine.tasks.person.spec import refinements_of
 from tests.person_state import person_state
 
@@ -43,6 +43,15 @@ UNCLIPPED = replace(RUNNING, gradient_clip=0.5, limits=replace(RUNNING.limits, m
 """A run whose clip may be off."""
 LAST = replace(RUNNING, phase=4, refinements=refinements_of(4))
 FIRST = replace(RUNNING, phase=0, refinements=frozenset())
+RIVALRY = RunState(
+    "r",
+    spec=TaskSpec(
+        components=(Component("coarse", excludes=("fine",)), Component("fine")),
+        phases=(Phase("base"), Phase("detail", ("fine",))),
+    ),
+    refinements=frozenset({"coarse"}),
+)
+"""The next phase adds a component that one which is on excludes."""
 
 
 def case(state: RunState, command: Command, event: Event, reason: str = "") -> Any:
@@ -173,6 +182,8 @@ REFUSED = [
         c.EnableRefinement("progressive_upsampling"),
         "progressive_upsampling and subpixel_conv exclude each other",
     ),
+    (RIVALRY, c.PromotePhase(), "phase 1 adds fine, and coarse excludes it; disable that one first"),
+    (RIVALRY, c.PromotePhase(force=True), "phase 1 adds fine, and coarse excludes it; disable that one first"),
     (RUNNING, c.DisableRefinement("sharpen"), "no refinement is called 'sharpen'"),
     (RUNNING, c.DisableRefinement("contour_detection"), "off already"),
     (RUNNING, c.SetLossWeight("focal", 1.0), "no loss term is called 'focal'; there are cross_entropy, dice"),

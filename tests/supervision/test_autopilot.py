@@ -9,6 +9,7 @@ import pytest
 from engine.config.tree import AutopilotConfig
 from engine.protocol import commands as c
 from engine.protocol.state import GateCheck, Probation, RunState
+from engine.protocol.task_spec import Component, Phase, TaskSpec
 from engine.supervision.autopilot import (
     DONE,
     GIVE_UP,
@@ -29,6 +30,16 @@ RED = GateCheck("steps in phase", "12", "at least 100", passed=False)
 STATE = person_state(run="r", step=500, lr=1e-3, phase=1, refinements=refinements_of(1), gate=(GREEN,))
 LAST = replace(STATE, phase=4, refinements=refinements_of(4))
 NEW = AutopilotState()
+RIVALRY = RunState(
+    "r",
+    spec=TaskSpec(
+        components=(Component("coarse", excludes=("fine",)), Component("fine")),
+        phases=(Phase("base"), Phase("detail", ("fine",))),
+    ),
+    refinements=frozenset({"coarse"}),
+    gate=(GREEN,),
+)
+"""The next phase adds a component that one which is on excludes."""
 FAILED = AutopilotState(failures=(2,), retry_at=600)
 
 
@@ -45,6 +56,7 @@ FAILED = AutopilotState(failures=(2,), retry_at=600)
         (FAILED, replace(STATE, step=600), 0.5, PROMOTE, c.PromotePhase(), "to phase 2"),
         (replace(FAILED, failures=(3,)), STATE, 0.5, PROMOTE, c.PromotePhase(), "to phase 2"),
         (replace(FAILED, failures=(2, 2, 2)), replace(STATE, step=9000), 0.5, GIVE_UP, None, "stays in phase 1"),
+        (NEW, RIVALRY, 0.5, WAIT, None, "phase 1 adds fine, and coarse excludes it; disable that one first"),
         (NEW, LAST, 0.5, WAIT, None, "the last 10% of the run is trained at 1e-06 and less"),
         (NEW, LAST, 0.1, TUNE, c.SetLr(1e-6), "the learning rate becomes 1e-06"),
         (NEW, STATE, 0.1, TUNE, c.SetLr(1e-6), "in phase 1"),

@@ -58,7 +58,7 @@ def test_the_screen_shows_the_lowest_as_the_best(whole: Path) -> None:
     with closing(Session(whole)) as session:
         session.poll()
         assert session.best is not None and session.best.score == pytest.approx(min(scores.values()))
-        assert not session.has_previews
+        assert not session.origin.has_previews
 
 
 def test_the_gate_holds_a_higher_perplexity_against_the_run(whole: Path) -> None:

@@ -51,6 +51,7 @@ def test_a_right_task_trains_with_its_components(tmp_path: Path, name: str) -> N
         ("NoSums", "score() must return tensors by name"),
         ("NoMetric", "metrics() does not return 'closeness', which is in the spec"),
         ("TensorMetric", "metrics() returns 'closeness' as a Tensor: make it a float"),
+        ("OtherMetric", "metrics() returns 'other' as a float32: make it a float"),
         ("NoValidation", "the validation split is empty"),
         ("Absent", "has no class 'Absent'"),
     ],

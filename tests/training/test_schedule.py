@@ -107,3 +107,9 @@ def test_more_epochs_stretch_one_cycle_from_the_progress_that_is_done() -> None:
     assert scheduled_lr(6.0, longer) == pytest.approx(3e-3)
     rates = [scheduled_lr(10 + 0.1 * i, longer) for i in range(101)]
     assert rates == sorted(rates, reverse=True) and rates[-1] == pytest.approx(3e-3 / 25 / 1e4)
+
+
+def test_a_rate_pinned_at_the_end_of_a_decay_to_zero_holds_after_a_rollback() -> None:
+    config = TrainingConfig(min_learning_rate=0.0, epochs=10)
+    pin = LrPin(1e-4, at_epoch=10.0)
+    assert [learning_rate(progress, config, pin=pin) for progress in (5.0, 9.5, 10.0)] == [1e-4] * 3

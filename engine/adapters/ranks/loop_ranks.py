@@ -19,7 +19,7 @@ from engine.adapters.ranks.follower_run import FollowerRun
 from engine.adapters.ranks.own_parts import packed_part, restore_as, take_up_position_as, unpacked_part
 from engine.adapters.ranks.rank_replays import GatheredReplay, ReplayReports
 from engine.adapters.ranks.rank_words import RankWord, RankWords
-from engine.adapters.replays.fork_replay import RunningReplay
+from engine.adapters.replays.pending_replays import Repetition
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import AttachedState
 from engine.adapters.run.knobs import KnobHandle
@@ -236,7 +236,7 @@ class LoopRanks:
 
     # --- repetitions of a step ------------------------------------------------------------
 
-    def add_replay(self, replay: RunningReplay, run: AttachedRun | FollowerRun) -> None:
+    def add_replay(self, replay: Repetition, run: AttachedRun | FollowerRun) -> None:
         """Let rank 0 record what the repetitions of all processes find."""
         if isinstance(run, AttachedRun):
             run.replays.add(GatheredReplay(replay, self.words, self.words.boundary))

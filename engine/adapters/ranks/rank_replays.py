@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from engine.adapters.ranks.rank_words import RankWords
-from engine.adapters.replays.fork_replay import RunningReplay
+from engine.adapters.replays.pending_replays import Repetition
 from engine.outputs.fault_report import NOT_REPLAYED, REPRODUCED, VANISHED, Fault
 from engine.protocol.codec import WireError, from_json, from_text, to_text
 
@@ -35,7 +35,7 @@ def share_due(words: RankWords, *, is_due: bool) -> bool:
 class GatheredReplay:
     """The repetitions of one step in all processes, in rank 0: `point` is the number of the boundary."""
 
-    def __init__(self, own: RunningReplay, words: RankWords, point: int) -> None:
+    def __init__(self, own: Repetition, words: RankWords, point: int) -> None:
         self.step, self.started = own.step, own.started
         self._own, self._words, self._point = own, words, point
         self._found: dict[int, Fault] = {}
@@ -90,13 +90,13 @@ class ReplayReports:
         self._words = words
         self._threads: list[threading.Thread] = []
 
-    def add(self, replay: RunningReplay, point: int) -> None:
+    def add(self, replay: Repetition, point: int) -> None:
         """Report the result of `replay`, also while this process waits for rank 0."""
         thread = threading.Thread(target=self._report, args=(replay, point), name="cockpit-replay", daemon=True)
         self._threads.append(thread)
         thread.start()
 
-    def _report(self, replay: RunningReplay, point: int) -> None:
+    def _report(self, replay: Repetition, point: int) -> None:
         while (fault := replay.result()) is None:
             time.sleep(_POLL_SECONDS)
         with suppress(Exception):  # rank 0 may be gone, and the store with it

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from engine.adapters.hooks.gradient_reader import unwrapped
 from engine.adapters.replays.alone import leave_group
+from engine.adapters.replays.pending_replays import Repetition
 from engine.forensics.nan_tracer import Origin, Tracer, is_finite
 from engine.outputs.fault_report import NOT_REPLAYED, REPRODUCED, VANISHED, Fault
 from engine.protocol.codec import WireError, from_json, from_text, to_text
@@ -77,12 +78,23 @@ class StepReplay:
         """Forget the batches: their step is settled."""
         self._kept = []
 
-    def begin(self, step: int) -> RunningReplay | None:
-        """Copy the process, and return the copy, which repeats step `step`; `None` in the copy itself."""
-        reader, writer = os.pipe()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # the other threads are not needed in the copy
-            process = os.fork()
+    def begin(self, step: int) -> Repetition | None:
+        """Copy the process, and return the copy, which repeats step `step`; `None` in the copy itself.
+
+        Where the system refuses a copy, as without memory for it, the result has the reason.
+        """
+        try:
+            reader, writer = os.pipe()
+        except OSError as error:
+            return RefusedReplay(step, error)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # the other threads are not needed in the copy
+                process = os.fork()
+        except OSError as error:
+            os.close(reader)
+            os.close(writer)
+            return RefusedReplay(step, error)
         if process:
             os.close(writer)
             return RunningReplay(process, reader, step)
@@ -172,6 +184,22 @@ def fault_of(origin: Origin | None, terms: tuple[str, ...]) -> Fault:
         terms=terms,
         inputs=origin.inputs,
     )
+
+
+class RefusedReplay:
+    """A repetition of step `step` that could not begin, because the system refused a copy of the process."""
+
+    def __init__(self, step: int, error: OSError) -> None:
+        self.step = step
+        self.started = time.monotonic()
+        self._reason = error.strerror or str(error)
+
+    def result(self) -> Fault | None:
+        """Return the reason."""
+        return Fault(NOT_REPLAYED, detail=f"the process could not be copied for a repetition: {self._reason}")
+
+    def abandon(self) -> None:
+        """Do nothing: there is no copy."""
 
 
 class RunningReplay:

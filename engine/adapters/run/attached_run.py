@@ -32,6 +32,7 @@ from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.monitoring.supervisor import Supervisor
 from engine.runtime.validator import Validates
 from engine.supervision.run_memory import RunMemory
+from engine.training.checkpoint.file import checkpoint_name
 
 _POLL_SECONDS: Final = 0.05
 """Seconds between two looks of the cockpit's thread at the inbox."""
@@ -139,7 +140,7 @@ class AttachedRun(AttachedRecords):
         with self._ending() as is_first:
             if is_first:
                 if checkpoint and self._step and not self.checkpointer.has_checkpoint_of(self._step):
-                    self.recorder.record_event(self.checkpointer.checkpoint_now("final"))
+                    self.recorder.record_event(_last_checkpoint(self))
                 self.recorder.record_event(e.RunFinished(reason, time.perf_counter() - self._started))
 
     def fail(self, error: BaseException) -> None:
@@ -166,9 +167,11 @@ class AttachedRun(AttachedRecords):
         with suppress(Exception):
             self.replays.end()
             self.settle()
-        with self._lock:
-            yield True
-        self._close()
+        try:
+            with self._lock:
+                yield True
+        finally:
+            self._close()
 
     def _close(self) -> None:
         self._closing.set()
@@ -298,6 +301,16 @@ class AttachedRun(AttachedRecords):
             except Exception as error:  # a fault of the cockpit must not end a foreign training
                 self.on_fault(error)
         self._inbox.close()
+
+
+def _last_checkpoint(run: AttachedRun) -> e.CheckpointSaved | e.CheckpointFailed:
+    """Write the last checkpoint. Its fault must not end a program that has still to use what it has trained."""
+    try:
+        return run.checkpointer.checkpoint_now("final")
+    except Exception as error:
+        run.log.error("the last checkpoint has a fault", exc_info=error)
+        run.recorder.update(doing="")
+        return e.CheckpointFailed(checkpoint_name(run.step), f"{type(error).__name__}: {error}")
 
 
 def _started(live: Attachable, resumed_from: str) -> e.RunStarted:

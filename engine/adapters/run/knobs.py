@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
+
+import numpy as np
 
 from engine.adapters.run.attached_run import AttachedRun
 from engine.errors import UserError
@@ -20,7 +23,7 @@ class KnobHandle:
 
     def __init__(self, name: str, value: KnobValue, run: AttachedRun | None) -> None:
         self.name = name
-        self.value = value
+        self.value: KnobValue = _plain(value)
         self.run = run
 
     def __call__(self) -> KnobValue:
@@ -35,6 +38,7 @@ class KnobHandle:
 
         Raises UserError if the bounds contradict each other or the value.
         """
+        low, high = _plain(low), _plain(high)
         if reason := _mistake(self.value, low, high, choices):
             raise UserError(f"the knob {self.name!r}: {reason}")
         if self.run is None:
@@ -45,6 +49,11 @@ class KnobHandle:
             value = known.value
         if not self.run.is_over:
             self.run.record(e.KnobDeclared(self.name, value, low, high, choices))
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of NumPy as Python's, which the journal can hold, and any other value unchanged."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _mistake(value: KnobValue, low: float | None, high: float | None, choices: tuple[str, ...]) -> str:

@@ -110,6 +110,11 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
+def newest_error() -> BaseException | None:
+    """Return the exception that Python reported last: at exit, the one that ended the program."""
+    return getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+
+
 def program_of() -> str:
     """Return the name of the running program, such as 'train.py'."""
     name = Path(sys.argv[0]).name

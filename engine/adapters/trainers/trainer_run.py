@@ -22,6 +22,7 @@ from engine.adapters.ranks.rank_words import RankWord, RankWords
 from engine.adapters.replays.model_replay import ModelReplay
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import AttachedState
+from engine.adapters.run.run_files import newest_error
 from engine.adapters.run.settings import leave_to_rank_0
 from engine.adapters.trainers.trainer_records import TrainerRecords, while_open
 from engine.adapters.trainers.training import RunOptions, TrainerTraining, opened_run
@@ -130,7 +131,7 @@ class TrainerRun(TrainerRecords):
             self._replay = ModelReplay(training.replayed or training.models)
             self._replay.watch()
         self.knobs.declare_in(run)
-        self._earlier_error = _newest_error()
+        self._earlier_error = newest_error()
         atexit.register(self.at_exit)
         where = run.directory
         sys.stderr.write(f"cockpit: recording {where}; from another terminal: training-cockpit status {where}\n")
@@ -164,7 +165,7 @@ class TrainerRun(TrainerRecords):
 
     def at_exit(self) -> None:
         """End the run with the program: as failed if an exception ended it."""
-        error = _newest_error()
+        error = newest_error()
         if error is not None and error is not self._earlier_error:
             self.fail(error)
         else:
@@ -304,8 +305,3 @@ def _word(
         save=e.CheckpointRequested in todo,
         evaluate=e.ValidationRequested in todo,
     )
-
-
-def _newest_error() -> BaseException | None:
-    """Return the exception that Python reported last: at exit, the one that ended the program."""
-    return getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)

@@ -15,7 +15,7 @@ from engine.protocol.events import Event
 from engine.protocol.record import record
 from engine.protocol.wire import refusal_of
 from engine.protocol.words.script import ScriptedCommand
-from engine.runtime.checkpointer import Checkpointer
+from engine.runtime.checkpointer import Checkpointer, NotSetAsideError
 from engine.runtime.commands.event_effects import ReplayQueue, carry_out, follow_up
 from engine.runtime.host.interrupt import SIGNAL, Interrupt
 from engine.runtime.recorder import RunRecorder
@@ -198,6 +198,7 @@ class CommandProcessor:
             self._refuse(request, refused(f"the checkpoint could not be written: {done.error}"))
 
     def _validate(self, request: Request, outcome: Outcome) -> None:
+        best = self._recorder.state.best_score
         try:
             done = self._checkpointer.validator.validate()
         except DataGoneError as error:
@@ -208,6 +209,7 @@ class CommandProcessor:
         else:
             self._answer(request, outcome, done)
             self._checkpointer.memory.note_validation(done, self._recorder.state.spec.score)
+            self._checkpointer.keep_best(former=best)
 
     def _take_histogram(self, request: Request, outcome: Outcome, event: e.HistogramRequested) -> None:
         if not isinstance(self._train_state, TakesHistograms):
@@ -225,7 +227,7 @@ class CommandProcessor:
                 done = self._checkpointer.rollback(name)
             else:
                 done = self._checkpointer.rollback_to_good(name)
-        except CheckpointDamagedError as error:
+        except (CheckpointDamagedError, NotSetAsideError) as error:
             self._refuse(request, refused(str(error)))
             return
         self._answer(request, outcome, done)

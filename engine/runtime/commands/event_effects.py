@@ -69,9 +69,11 @@ class ReplayQueue:
                 self._note(past, self._checkpointer.rollback(name))
                 self._checkpointer.checkpoint("rollback")
             case e.ValidationCompleted():
+                best = self._recorder.state.best_score
                 if summary := self._checkpointer.validator.validate():
                     self._note(past, summary)
-                    self._checkpointer.memory.note_validation(summary, self._checkpointer.recorder.state.spec.score)
+                    self._checkpointer.memory.note_validation(summary, self._recorder.state.spec.score)
+                    self._checkpointer.keep_best(former=best)
             case e.CheckpointSaved():
                 self._note(past, self._checkpointer.checkpoint_now("asked"))
             case event:

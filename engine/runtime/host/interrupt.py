@@ -86,7 +86,7 @@ class Interrupt:
             return SIGNAL, f"signal {self.signal}"
         if self.is_out_of_time and self.limit is not None:
             return TIME_LIMIT, self.limit.said
-        return "cockpit", "asked before the first step"
+        return "cockpit", "quit in the cockpit"
 
     def exit_code(self) -> int:
         """Return the exit code of a run that ended well.

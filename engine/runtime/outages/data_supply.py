@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Final
 
 from engine.config.tree import DataConfig
@@ -30,6 +32,15 @@ class Supply:
         self._commands = commands
         self._gone_since: float | None = None
         self._pause = 0.2
+        self._held = 0.0
+
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """Leave the time of the block, a pause of the run, out of that after which the run gives up."""
+        began = time.monotonic()
+        yield
+        if self._gone_since is not None:
+            self._held += time.monotonic() - began
 
     def give_up(self) -> bool:
         """Return whether to stop waiting for the next batch. Stuck workers are reported meanwhile."""
@@ -41,7 +52,7 @@ class Supply:
         if self._gone_since is not None:
             seconds = time.monotonic() - self._gone_since
             self._recorder.record_event(NoteAdded(f"the data are there again after {seconds:.0f} s"))
-            self._gone_since, self._pause = None, 0.2
+            self._gone_since, self._pause, self._held = None, 0.2, 0.0
 
     def wait(self, error: DataGoneError) -> None:
         """Wait before the next attempt; return early if a command is pending.
@@ -53,7 +64,7 @@ class Supply:
         if self._gone_since is None:
             self._gone_since = now
             self._recorder.record_event(self._alert(error))
-        elif now - self._gone_since >= self._settings.wait_seconds:
+        elif now - self._gone_since - self._held >= self._settings.wait_seconds:
             raise UserError(
                 f"the data could not be reached for {now - self._gone_since:.0f} s ({error}): the run ends at step "
                 f"{self._recorder.state.step}; bring them back and --resume it"

@@ -105,5 +105,6 @@ def _try_scores(objective: Objective, model: nn.Module, batch: Tensors) -> None:
     for name in (metric.name for metric in task.spec.metrics):
         if name not in metrics:
             raise UserError(f"metrics() does not return {name!r}, which is in the spec")
-        if not isinstance(metrics[name], int | float):
-            raise UserError(f"metrics() returns {name!r} as a {type(metrics[name]).__name__}: make it a float")
+    for name, value in metrics.items():  # all are recorded
+        if not isinstance(value, int | float):
+            raise UserError(f"metrics() returns {name!r} as a {type(value).__name__}: make it a float")

@@ -23,6 +23,7 @@ from engine.protocol.engine_events import Departure
 from engine.protocol.events import Activity
 from engine.protocol.record import record
 from engine.protocol.state import Decisions, RunState, with_decided, with_measured
+from engine.protocol.task_spec import TaskSpec
 from engine.protocol.wire import state_from_text
 from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.runtime.start.bootstrap import INIT_FROM, RunRequest, limits_of
@@ -178,7 +179,10 @@ def _entries(journal: Path) -> list[Entry]:
 
 
 def revise_state(state: RunState, *, was: str, now: RunConfig) -> RunState:
-    """Return `state` with the settings that differ between the configurations `was` (resolved YAML) and `now`."""
+    """Return `state` with the settings that differ between the configurations `was` (resolved YAML) and `now`.
+
+    Raises UserError if that leaves components on that exclude each other.
+    """
     old, new = written_tree(was), now.model_dump(mode="json")
     training = _changed(old["training"], new["training"])
     changes: Decisions = {}
@@ -205,8 +209,19 @@ def revise_state(state: RunState, *, was: str, now: RunConfig) -> RunState:
     if switches:
         on = state.refinements | {name for name, value in switches.items() if value}
         changes["refinements"] = on - {name for name, value in switches.items() if not value}
+        _check_rivals(state.spec, changes["refinements"])
         changes["phase"] = state.spec.phase_of(changes["refinements"])
     return with_decided(state, **changes)
+
+
+def _check_rivals(spec: TaskSpec, on: frozenset[str]) -> None:
+    """Raise UserError if the configuration switches a component on that excludes one which a command has enabled."""
+    for name in sorted(on):
+        if rivals := spec.rivals(name, on):
+            raise UserError(
+                f"{name} and {min(rivals)} exclude each other, and the configuration and a command have switched them "
+                "on: resume without this setting, and disable one of the two first"
+            )
 
 
 def has_other_score(was: str, now: RunConfig) -> bool:

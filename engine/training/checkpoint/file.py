@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import queue
 import shutil
@@ -11,12 +12,15 @@ import time
 import zipfile
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from engine.protocol.record import record
+from engine.training.checkpoint.values import NOT_PLAIN, check_values, is_plain
 
 FORMAT = 1
 KEPT_KINDS = ("asked", "promotion")
@@ -30,11 +34,6 @@ _LONGEST_REASON = 200
 """Maximum number of characters of a library's error message."""
 _own_digests: deque[str] = deque(maxlen=1000)
 """Checksums of the newest checkpoints that this process wrote or has read: their shapes need no look of their own."""
-_NOT_PLAIN = "it holds tensors that are sparse, quantized, complex or otherwise not plain"
-_PLAIN_TYPES = frozenset(
-    {torch.float16, torch.bfloat16, torch.float32, torch.float64}
-    | {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool}
-)
 
 
 @record
@@ -81,26 +80,31 @@ def list_checkpoints(directory: Path) -> list[Path]:
 
 
 def copy_to_host(value: Any) -> Any:
-    """Return a deep copy of a tree of dicts, lists and tensors that shares no memory with training."""
+    """Return a deep copy of a tree of dicts, lists and tensors that shares no memory with training.
+
+    NumPy's numbers, such as a learning rate, become Python's, and named tuples become tuples, which can be read again.
+    """
     if isinstance(value, torch.Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, Mapping):
         return {key: copy_to_host(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(copy_to_host(item) for item in value)
-    return value
+        items = [copy_to_host(item) for item in value]
+        return items if isinstance(value, list) else tuple(items)
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def save_checkpoint(directory: Path, snapshot: Snapshot) -> Path:
     """Write `snapshot` such that after any crash the file is complete or absent.
 
-    Raises OSError if writing fails.
+    Raises OSError if writing fails, and TypeError for a value that could not be read again.
     """
     _own(directory)
     return _save(directory, snapshot)
 
 
 def _save(directory: Path, snapshot: Snapshot) -> Path:
+    check_values(snapshot.payload)
     path = directory / checkpoint_name(snapshot.step)
     partial = path.with_suffix(".partial")
     try:
@@ -199,7 +203,7 @@ def _read(path: Path, *, has_known_shapes: bool) -> dict[str, Any]:
 def _reason(error: Exception) -> str:
     """Return an error's first line. Operators that the meta device lacks belong to tensors that are not plain."""
     if isinstance(error, NotImplementedError):
-        return _NOT_PLAIN
+        return NOT_PLAIN
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
     return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}..."
 
@@ -229,8 +233,8 @@ def _check_tensors(payload: object, device: str, size: int) -> None:
             continue
         seen.add(id(value))
         if isinstance(value, torch.Tensor):
-            if not _is_plain(value, device):
-                raise ValueError(_NOT_PLAIN)
+            if not is_plain(value, device):
+                raise ValueError(NOT_PLAIN)
             needed += value.numel() * value.element_size()
         elif isinstance(value, dict):
             waiting += [*value.keys(), *value.values()]
@@ -238,11 +242,6 @@ def _check_tensors(payload: object, device: str, size: int) -> None:
             waiting += value
     if needed > size:
         raise ValueError(f"its tensors would take {needed} bytes, and the file has {size}")
-
-
-def _is_plain(value: torch.Tensor, device: str) -> bool:
-    dense = value.device.type == device and value.layout == torch.strided
-    return dense and type(value) in (torch.Tensor, torch.nn.Parameter) and value.dtype in _PLAIN_TYPES
 
 
 def are_weights(model: object) -> bool:
@@ -288,9 +287,10 @@ def _keep_marker(path: Path) -> Path:
 
 
 def _identity(path: Path) -> str:
-    """Return the checksum of a checkpoint, which identifies it."""
+    """Return the checksum of a checkpoint, which identifies it; an empty string if its file is missing or empty."""
     sidecar = checksum_path(path)
-    return sidecar.read_text().split()[0] if sidecar.is_file() else ""
+    words = sidecar.read_text(errors="replace").split() if sidecar.is_file() else []
+    return words[0] if words else ""
 
 
 def _sha256(path: Path) -> str:
@@ -369,7 +369,8 @@ class CheckpointWriter:
     def _write(self, snapshot: Snapshot) -> Written:
         """Commit the journal, then write a snapshot.
 
-        The order ensures that a checkpoint is never ahead of the journal.
+        The order ensures that a checkpoint is never ahead of the journal. Every error is in the result: the training
+        waits for this thread, and would do so for ever if an error ended it.
         """
         name, began = checkpoint_name(snapshot.step), time.monotonic()
         self._before()
@@ -378,7 +379,12 @@ class CheckpointWriter:
             made_directory = _own(self.directory)
             _save(self.directory, snapshot)
             prune(self.directory, self._keep_last)
-        except OSError as refusal:
+        except (OSError, TypeError) as refusal:
             error = str(refusal)
-        left = tuple(path.name for path in list_checkpoints(self.directory))
+        except Exception as fault:  # the state of a foreign training may hold anything
+            logging.getLogger(__name__).error("%s could not be written", name, exc_info=fault)
+            error = f"{type(fault).__name__}: {fault}"
+        left: tuple[str, ...] = ()
+        with suppress(OSError):
+            left = tuple(path.name for path in list_checkpoints(self.directory))
         return Written(snapshot, name, time.monotonic() - began, error, left, made_directory)

@@ -11,6 +11,7 @@ from textual.app import App, ComposeResult
 
 from cockpit.charts.draw.glyphs import Marker
 from cockpit.preferences.themes import DARK, THEMES
+from cockpit.session.run_summary import Origin
 from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
 from cockpit.ui.panels.charts.chart import ChartView
 from cockpit.ui.panels.charts.grid import ChartGrid
@@ -31,10 +32,9 @@ class ArraySession:
     def __init__(self, history: ArrayHistory) -> None:
         self.history = history
         self.run_dir = Path("r")
-        self.parent = None
         self.entries: list[Entry] = []
         self.chance = dict.fromkeys(TERMS, 1.0)
-        self.gradient_bound: float | None = None
+        self.origin = Origin()
         self.spec = SPEC
         self.state = person_state(run="r", refinements=refinements_of(1), loss_weights=MappingProxyType(TERMS))
 

@@ -317,3 +317,16 @@ def test_what_is_refused_is_refused_before_anything_is_made(runs: Path) -> None:
     for words in (["--data", "/nope"], ["--init-from", "nothing.pt"], ["--set", "data.path=small.yaml"]):
         assert main([*PLAIN, "--config", "small.yaml", "--runs-dir", "others", *words]) == 2
     assert contents(runs.parent) == before and not Path("others").exists()
+
+
+def test_a_setting_that_excludes_what_a_command_has_enabled_is_refused(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "script.txt").write_text("5: enable progressive_upsampling\n")
+    assert main([*PLAIN, "--resume", "trained", "--max-steps", "7", "--script", "script.txt"]) == 0
+    before = contents(runs)
+    capsys.readouterr()
+    words = ["--max-steps", "9", "--set", "model.refinements.subpixel_conv=true"]
+    assert main([*PLAIN, "--resume", "trained", *words]) == 2
+    assert "progressive_upsampling and subpixel_conv exclude each other" in capsys.readouterr().err
+    assert contents(runs) == before

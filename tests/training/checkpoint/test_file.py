@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import pickle
 import zipfile
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 
@@ -167,6 +171,68 @@ def test_copies_share_no_memory_with_training() -> None:
     copied = copy_to_host(live)
     live["a"][0].fill_(9)
     assert copied["a"][0].sum() == 0 and copied["b"][1] == 5
+
+
+class _Pair(NamedTuple):
+    left: int
+    right: int
+
+
+def test_numbers_of_numpy_and_named_tuples_can_be_read_again(tmp_path: Path) -> None:
+    state = {"lr": np.float64(0.5), "steps": np.int64(3), "betas": _Pair(1, 2), "is_on": np.bool_(True)}
+    snapshot = _snapshot(1)
+    payload = {**snapshot.payload, "stateful": copy_to_host(state)}
+    path = save_checkpoint(tmp_path, replace(snapshot, payload=payload))
+    assert load_checkpoint(path)["stateful"] == {"lr": 0.5, "steps": 3, "betas": (1, 2), "is_on": True}
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (datetime.datetime(2026, 1, 1), "datetime"),
+        (np.arange(3), "ndarray"),
+        (lambda: None, "function"),
+        (torch.ones(2, dtype=torch.complex64), "complex"),
+        ({"deep": [{1: frozenset("a")}]}, "frozenset"),
+        ({_Pair(1, 2): 1}, "_Pair"),
+    ],
+)
+def test_what_could_not_be_read_again_is_not_written_and_named(tmp_path: Path, value: object, kind: str) -> None:
+    snapshot = _snapshot(1)
+    with pytest.raises(TypeError, match=rf"stateful\.loader.*{kind}|key of stateful\.loader.*{kind}"):
+        save_checkpoint(tmp_path, replace(snapshot, payload={**snapshot.payload, "stateful": {"loader": value}}))
+    assert not list_checkpoints(tmp_path)
+
+
+def test_every_error_of_a_write_is_reported_and_the_writer_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = CheckpointWriter(tmp_path, keep_last=1, before_rename=lambda: None)
+    snapshot = _snapshot(1)
+    writer.submit(replace(snapshot, payload={**snapshot.payload, "loader": lambda: None}))
+    (unstorable,) = writer.wait()
+    assert "loader is of the type function" in unstorable.error
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", _without_memory)
+        writer.submit(_snapshot(2))
+        (failed,) = writer.wait()
+    assert "MemoryError" in failed.error
+    writer.submit(_snapshot(3, best=True))
+    (saved,) = writer.close()
+    assert not saved.error
+
+
+def _without_memory(*_: object) -> None:
+    raise MemoryError("no more")
+
+
+def test_an_empty_checksum_file_of_the_best_checkpoint_does_not_end_the_writer(tmp_path: Path) -> None:
+    _saved(tmp_path, 1, 2)
+    checksum_path(tmp_path / BEST).write_text("")
+    writer = CheckpointWriter(tmp_path, keep_last=1, before_rename=lambda: None)
+    writer.submit(_snapshot(3))
+    (written,) = writer.close()
+    assert not written.error and checkpoint_name(3) in written.left
 
 
 def test_the_writer_saves_in_order_prunes_and_commits_the_journal_first(tmp_path: Path) -> None:

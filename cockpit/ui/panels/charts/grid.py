@@ -134,7 +134,7 @@ class ChartGrid(Panel):
         session = self._session
         if session is None:
             return None
-        parent = self._under.parent_of(session.run_dir, session.parent)
+        parent = self._under.parent_of(session.run_dir, session.origin.parent)
         return ChartInputs(
             session.history,
             self.view,
@@ -143,7 +143,7 @@ class ChartGrid(Panel):
             session.state,
             self.recent,
             self._past,
-            session.gradient_bound or GRADIENT_BOUND,
+            session.origin.gradient_bound or GRADIENT_BOUND,
             self._x_axis.of(session.run_dir, session.history.version, parent),
             self._under.of(parent, self._x_axis.kind),
         )
@@ -154,7 +154,7 @@ class ChartGrid(Panel):
         if session is None:
             return
         if action == "x_axis":
-            parent = self._under.parent_of(session.run_dir, session.parent)
+            parent = self._under.parent_of(session.run_dir, session.origin.parent)
             left_out = self._x_axis.turn(session.run_dir, session.history.version, parent)
             why = "; the run has no epochs" if left_out else ""
             self.notify(f"the charts go by {self._x_axis.kind}{why}", markup=False)

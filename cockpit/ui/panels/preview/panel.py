@@ -128,7 +128,7 @@ class PreviewPanel(Panel, can_focus=True):
         if is_new:
             self._spec, self._palette = session.spec, palette_of(session.spec.classes)
         num_classes = len(self._spec.classes) or MAX_CLASSES
-        if self._gallery.open(session.run_dir, num_classes, has_previews=session.has_previews) or is_new:
+        if self._gallery.open(session.run_dir, num_classes, has_previews=session.origin.has_previews) or is_new:
             self._show()
 
     def _look(self) -> None:

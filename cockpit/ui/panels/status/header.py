@@ -102,8 +102,8 @@ class Header(LinePanel):
             yield part("", escape_control(session.notice), BAD)
         if not session.can_steer:
             yield part("", "read-only", LABEL, rank=3)
-        if session.parent is not None:
-            yield part("", escape_control(session.parent.said), LABEL, rank=3)
+        if session.origin.parent is not None:
+            yield part("", escape_control(session.origin.parent.said), LABEL, rank=3)
         if soon.phase != state.phase:
             yield LinePart(_waiting(f"phase {state.phase} ", str(soon.phase), self.signs.dots))
         elif len(state.spec.phases) > 1:

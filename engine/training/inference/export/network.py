@@ -119,7 +119,8 @@ def samples_for(trained: TrainedModel, data: str, say: Callable[[str], None], *,
 
 def difference(found: Arrays, expected: Arrays) -> float:
     """Return the largest difference of any output, relative to its largest value if that is above 1; NaN counts."""
-    return max(
+    every = [
         float(np.abs(found[name] - value).max() / max(1.0, float(np.abs(value).max())))
         for name, value in expected.items()
-    )
+    ]
+    return float(np.max(every))  # unlike Python's, it is NaN if one of them is, whichever

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -234,3 +235,11 @@ def test_an_existing_file_is_replaced_with_force_only(trained: Path, weights: Pa
     assert output.read_text() == "precious"
     export(replace(request, force=True), lambda stage: None)
     assert output.read_bytes() == weights.read_bytes() and [*tmp_path.iterdir()] == [output]
+
+
+def test_a_difference_that_is_no_number_counts_in_every_output() -> None:
+    ones, odd = np.ones((2, 2), np.float32), np.array([[1, np.nan]], np.float32)
+    for names in (("mask", "edge"), ("edge", "mask")):
+        expected = {name: ones for name in names}
+        assert np.isnan(difference({**expected, "edge": odd}, expected))
+        assert difference(expected, expected) == 0.0

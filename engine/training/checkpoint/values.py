@@ -1,0 +1,56 @@
+"""Which values a checkpoint can hold: those that are read again without executing anything."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, cast
+
+import torch
+
+NOT_PLAIN: Final = "it holds tensors that are sparse, quantized, complex or otherwise not plain"
+
+_PLAIN_TYPES: Final = frozenset(
+    {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+    | {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool}
+)
+_SCALARS: Final = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray, torch.dtype, torch.device})
+_CONTAINERS: Final = frozenset({list, tuple, set, dict, OrderedDict, Counter, torch.Size})
+"""Types that `torch.load` reads with `weights_only`. It refuses their subclasses."""
+
+
+def is_plain(value: torch.Tensor, device: str) -> bool:
+    """Return whether `value` is a dense tensor of a usual type on a device of this kind."""
+    dense = value.device.type == device and value.layout == torch.strided
+    return dense and type(value) in (torch.Tensor, torch.nn.Parameter) and value.dtype in _PLAIN_TYPES
+
+
+def check_values(payload: Mapping[str, Any]) -> None:
+    """Raise TypeError for a value of a checkpoint that could be written, but not be read again.
+
+    The message names the place of the value. Such values come from the state of a foreign training.
+    """
+    waiting: list[tuple[str, object]] = [*payload.items()]
+    while waiting:
+        place, value = waiting.pop()
+        if isinstance(value, torch.Tensor):
+            if not is_plain(value, "cpu"):
+                raise TypeError(f"{place} cannot be in a checkpoint: {NOT_PLAIN}")
+        elif type(value) in _CONTAINERS:
+            waiting += _held(place, value)
+        elif type(value) not in _SCALARS:
+            raise TypeError(
+                f"{place} is of the type {type(value).__qualname__}, which a checkpoint cannot hold: "
+                "let state_dict() return numbers, texts, tensors, lists and dicts"
+            )
+
+
+def _held(place: str, value: object) -> Iterator[tuple[str, object]]:
+    """Yield the values in a container with their places, and the keys of a dict."""
+    if isinstance(value, dict):
+        for key, item in cast(dict[object, object], value).items():
+            yield f"a key of {place}", key
+            yield f"{place}.{key}", item
+    else:
+        for item in cast(Sequence[object], value):
+            yield place, item
