@@ -55,11 +55,11 @@ PRELOADED = (
     "textual.drivers.linux_driver",
     "textual.layouts.factory",
     "textual.scrollbar",
-    "torch.profiler._cupti_monitor",
-    "torch.utils.serialization.config",
     "scipy.ndimage",
 )
 """Modules that import the others. None of them starts a thread or computes."""
+INSIDE_TORCH = ("torch.profiler._cupti_monitor", "torch.utils.serialization.config")
+"""Modules of torch that a training imports, in those of its releases that have them."""
 
 _exit_codes: list[int] = []
 """The exit code of the process once its script has ended by itself."""
@@ -189,6 +189,9 @@ def main() -> None:
     listener.set_inheritable(False)
     for name in PRELOADED:
         importlib.import_module(name)
+    for name in INSIDE_TORCH:
+        with contextlib.suppress(ModuleNotFoundError):
+            importlib.import_module(name)
     gc.collect()
     gc.freeze()
     request = serve(listener)

@@ -211,12 +211,12 @@ def stats_of(name: str, tensor: Tensor) -> TensorStats:
 
 def reaches(root: Any, sequence: int) -> bool:
     """Return whether the graph below node `root` contains the node `sequence`. Numbers decrease along its edges."""
-    waiting, seen = [root], set[int]()
+    waiting, seen = [root], set[Any]()  # of nodes, not of their ids: torch makes their Python objects anew
     while waiting:
         node = waiting.pop()
-        if node is None or id(node) in seen:
+        if node is None or node in seen:
             continue
-        seen.add(id(node))
+        seen.add(node)
         number = node._sequence_nr()
         if number == sequence:
             return True

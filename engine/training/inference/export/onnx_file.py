@@ -11,11 +11,12 @@ from typing import Any, Final
 import onnxruntime
 import torch
 from onnx import ModelProto
+from torch import Tensor, nn
 from torch.export import Dim
 
 from engine.errors import UserError
 from engine.outputs.inference.export_report import METADATA
-from engine.training.inference.export.network import Arrays, Exportable
+from engine.training.inference.export.network import Arrays, Exportable, ExportedNetwork
 
 OPSET: Final = 18
 """Version of ONNX's operators; onnxruntime reads it from 1.18."""
@@ -35,8 +36,8 @@ def onnx_model(exported: Exportable) -> ModelProto:
     try:
         with _quiet():
             program = torch.onnx.export(
-                exported.network,
-                exported.examples,
+                _OfOneArgument(exported.network),
+                (exported.examples,),
                 dynamo=True,
                 verbose=False,
                 opset_version=OPSET,
@@ -60,6 +61,20 @@ def describe(model: ModelProto, text: str) -> None:
     """Put the description `text` into the model's metadata."""
     del model.metadata_props[:]
     model.metadata_props.add(key=METADATA, value=text)
+
+
+class _OfOneArgument(nn.Module):
+    """A network that takes its inputs as one tuple: torch 2.9 cannot export one with any number of arguments."""
+
+    def __init__(self, network: ExportedNetwork) -> None:
+        super().__init__()
+        for name, child in network.named_children():  # weights have the same names in the file
+            self.add_module(name, child)
+        self._call = network.forward
+
+    def forward(self, inputs: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
+        """Return the outputs."""
+        return self._call(*inputs)
 
 
 class OnnxSession:
