@@ -201,15 +201,7 @@ def _announce(
 ) -> OpenRun:
     """Claim the run's directory, record how training starts, and connect the parts that train."""
     train_state, config = built.train_state, request.config
-    is_lost = request.resume and not has_journal(request.directory)
-    fresh = redescribed(request.directory, recorder.state) if request.resume else ()
-    recorder.begin()
-    if request.resume:
-        recorder.journal.open_branch(recorder.state.step)
-    if is_lost:
-        recorder.record_event(_lost_journal(recorder.state.step))
-    for event in (*fresh, *map(e.NoteAdded, request.notes), *said):
-        recorder.record_event(event)
+    _claim(request, said, recorder)
     remember_data(request, built.splits, said, recorder)
     baseline = _baseline(train_state.task, built.splits.train, config)
     recorder.journal.set_meta("chance_levels", {**baseline.chance})
@@ -243,6 +235,19 @@ def _announce(
     else:
         loop = Loop(config, train_state, recorder, checkpointer, commands, step_monitor)
     return OpenRun(train_state, checkpointer, loop, built.opened)
+
+
+def _claim(request: RunRequest, said: Sequence[e.Event], recorder: RunRecorder) -> None:
+    """Claim the run's directory, and record what is said of it before the start."""
+    is_lost = request.resume and not has_journal(request.directory)
+    fresh = redescribed(request.directory, recorder.state) if request.resume else ()
+    recorder.begin()
+    if request.resume:
+        recorder.journal.open_branch(recorder.state.step)
+    if is_lost:
+        recorder.record_event(_lost_journal(recorder.state.step))
+    for event in (*fresh, *map(e.NoteAdded, request.notes), *said):
+        recorder.record_event(event)
 
 
 def _described(train_state: TrainState) -> str:
