@@ -211,7 +211,7 @@ def stats_of(name: str, tensor: Tensor) -> TensorStats:
 
 def reaches(root: Any, sequence: int) -> bool:
     """Return whether the graph below node `root` contains the node `sequence`. Numbers decrease along its edges."""
-    waiting, seen = [root], set[Any]()  # of nodes, not of their ids: torch makes their Python objects anew
+    waiting, seen = [root], set[Any]()  # of nodes, not of their ids: torch may make a further Python object for one
     while waiting:
         node = waiting.pop()
         if node is None or node in seen:
