@@ -221,6 +221,16 @@ async def test_runs_are_labelled_renamed_and_deleted(runs_dir: Path) -> None:
         assert isinstance(stage.app.screen, RunsScreen)
 
 
+async def test_a_look_while_the_list_closes_does_nothing(runs_dir: Path) -> None:
+    async with opened(runs_dir) as stage:
+        await stage.seen("3 runs, by started")
+        await stage.app.screen.query_one("#runs-head").remove()
+        with closing(RecordedRun(runs_dir / "new")) as run:
+            run.begin()
+        stage.look()
+        stage.app.screen.tick()
+
+
 async def test_a_run_in_use_is_refused_with_the_reason(runs_dir: Path) -> None:
     with closing(RecordedRun(runs_dir / "live")) as run:
         run.begin()

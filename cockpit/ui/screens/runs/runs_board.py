@@ -80,6 +80,7 @@ class RunsBoard(Screen[None], inherit_bindings=False):
         self._table = RunTable(self._line, id="runs-table")
         self._silence: Timer | None = None
         self._aged_at = 0.0
+        self._num_parts = 0
         self._layout_of = layout_of(80)
 
     def compose(self) -> ComposeResult:
@@ -101,10 +102,13 @@ class RunsBoard(Screen[None], inherit_bindings=False):
         """Show what is known so far."""
         self.query_one(Input).cursor_blink = False
         self.query_one(KeyBar).show(Present("runs", steerable=False))
+        self._num_parts = len(self.children)
         self.tick()
 
     def tick(self) -> None:
         """Show the newest list, if it is another one; called ten times a second while the screen is in front."""
+        if len(self.children) < self._num_parts:  # the screen closes, and its parts go one by one
+            return
         if self._rows.take(self._watcher.listing):
             self._show()
         elif self._clock() - self._aged_at >= _AGES_SECONDS:
