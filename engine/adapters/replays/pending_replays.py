@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from threading import Lock
 from typing import Final, Protocol
 
 from engine.adapters.hooks.update_judge import Update
@@ -32,12 +33,17 @@ class Repetition(Protocol):
 
 
 class PendingReplays:
-    """Repetitions in copies of the process; `found(fault, step, seconds)` is called for each that has ended."""
+    """Repetitions in copies of the process; `found(fault, step, seconds)` is called for each that has ended.
+
+    The cockpit's thread collects them, and at the end of a run the training's thread too: one at a time, since a result
+    is taken once, and so that the end comes after a finding that is just being recorded.
+    """
 
     def __init__(self, memory: RunMemory, found: Callable[[Fault, int, float], None]) -> None:
         self._memory = memory
         self._found = found
         self._running: list[Repetition] = []
+        self._collecting = Lock()
 
     def is_due(self, update: Update, step: int) -> bool:
         """Return whether the fault of a skipped step was not diagnosed lately, and note that it is diagnosed now."""
@@ -56,11 +62,12 @@ class PendingReplays:
 
     def collect(self) -> None:
         """Record the findings of repetitions that have ended."""
-        for replay in tuple(self._running):
-            fault = replay.result()
-            if fault is not None:
-                self._running.remove(replay)
-                self._found(fault, replay.step, time.monotonic() - replay.started)
+        with self._collecting:
+            for replay in tuple(self._running):
+                fault = replay.result()
+                if fault is not None:
+                    self._running.remove(replay)
+                    self._found(fault, replay.step, time.monotonic() - replay.started)
 
     def end(self) -> None:
         """Wait a moment for repetitions that have not ended, and give up the rest."""
@@ -68,6 +75,7 @@ class PendingReplays:
         while self._running and time.monotonic() < until:
             self.collect()
             time.sleep(_POLL_SECONDS)
-        for replay in self._running:
-            replay.abandon()
-        self._running.clear()
+        with self._collecting:
+            for replay in self._running:
+                replay.abandon()
+            self._running.clear()
