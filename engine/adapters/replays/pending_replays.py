@@ -35,8 +35,8 @@ class Repetition(Protocol):
 class PendingReplays:
     """Repetitions in copies of the process; `found(fault, step, seconds)` is called for each that has ended.
 
-    The cockpit's thread collects them, and at the end of a run the training's thread too. They do so one at a time, as a
-    result is taken once, and the end comes after a finding that is just being recorded.
+    The cockpit's thread collects them, and at the end of a run the training's thread too. They do so one at a time:
+    a result is taken once, and the end comes after a finding that is just being recorded.
     """
 
     def __init__(self, memory: RunMemory, found: Callable[[Fault, int, float], None]) -> None:
