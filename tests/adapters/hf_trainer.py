@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Generator, Sequence
-from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +11,8 @@ from torch import Tensor, nn
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from cockpit.huggingface import CockpitCallback
-from engine.journal.reader import Entry, JournalReader
-from engine.journal.series import Series
 from tests.adapters.remote import notice
+from tests.adapters.trainer_journal import TrainerJournal
 
 NUM_SAMPLES = 48
 BATCH = 4
@@ -114,32 +111,12 @@ def cockpit(tmp_path: Path, **options: Any) -> Any:
     return CockpitCallback("hf", runs_dir=tmp_path / "runs", **options)
 
 
-@contextmanager
-def journal(tmp_path: Path) -> Generator[JournalReader]:
-    """Open the run's journal."""
-    with closing(JournalReader(tmp_path / "runs" / "hf")) as reader:
-        yield reader
-
-
-def series_of(tmp_path: Path, names: Sequence[str]) -> Series:
-    with journal(tmp_path) as reader:
-        return reader.series(names)
-
-
-def state_of(tmp_path: Path) -> Any:
-    with journal(tmp_path) as reader:
-        state = reader.state()
-    assert state is not None
-    return state
-
-
-def entries_of(tmp_path: Path, kinds: Sequence[str] | None = None) -> Sequence[Entry]:
-    with journal(tmp_path) as reader:
-        return reader.events(kinds=kinds)
-
-
-def events_of(tmp_path: Path, kind: type[Any]) -> list[Any]:
-    return [entry.event for entry in entries_of(tmp_path) if isinstance(entry.event, kind)]
+_JOURNAL = TrainerJournal("hf")
+journal = _JOURNAL.opened
+series_of = _JOURNAL.series_of
+state_of = _JOURNAL.state_of
+entries_of = _JOURNAL.entries_of
+events_of = _JOURNAL.events_of
 
 
 def weights_and_moments(made: Trainer) -> dict[str, Tensor]:

@@ -14,9 +14,9 @@ from engine.protocol.commands import Command
 from engine.protocol.decide import Outcome, decide
 from engine.protocol.events import Activity, Event, Status
 from engine.protocol.state import GateCheck, Knob, Limits, RunState
-from engine.protocol.task_spec import NO_SPEC, Component, Phase, TaskSpec, Unsupported
+from engine.protocol.task_spec import NO_SPEC, Unsupported
 from engine.tasks.person.spec import refinements_of
-from tests.person_state import person_state
+from tests.person_state import RIVALRY, person_state
 
 RED = GateCheck("steps in phase", "12", "at least 100", passed=False)
 GREEN = GateCheck("gradient norm", "3.1", "under 10", passed=True)
@@ -43,15 +43,6 @@ UNCLIPPED = replace(RUNNING, gradient_clip=0.5, limits=replace(RUNNING.limits, m
 """A run whose clip may be off."""
 LAST = replace(RUNNING, phase=4, refinements=refinements_of(4))
 FIRST = replace(RUNNING, phase=0, refinements=frozenset())
-RIVALRY = RunState(
-    "r",
-    spec=TaskSpec(
-        components=(Component("coarse", excludes=("fine",)), Component("fine")),
-        phases=(Phase("base"), Phase("detail", ("fine",))),
-    ),
-    refinements=frozenset({"coarse"}),
-)
-"""The next phase adds a component that one which is on excludes."""
 
 
 def case(state: RunState, command: Command, event: Event, reason: str = "") -> Any:

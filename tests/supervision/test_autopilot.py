@@ -9,7 +9,6 @@ import pytest
 from engine.config.tree import AutopilotConfig
 from engine.protocol import commands as c
 from engine.protocol.state import GateCheck, Probation, RunState
-from engine.protocol.task_spec import Component, Phase, TaskSpec
 from engine.supervision.autopilot import (
     DONE,
     GIVE_UP,
@@ -22,7 +21,7 @@ from engine.supervision.autopilot import (
     take_note,
 )
 from engine.tasks.person.spec import refinements_of
-from tests.person_state import person_state
+from tests.person_state import RIVALRY, person_state
 
 SETTINGS = AutopilotConfig()
 GREEN = GateCheck("non-finite steps", "0", "0 in the window", passed=True)
@@ -30,16 +29,7 @@ RED = GateCheck("steps in phase", "12", "at least 100", passed=False)
 STATE = person_state(run="r", step=500, lr=1e-3, phase=1, refinements=refinements_of(1), gate=(GREEN,))
 LAST = replace(STATE, phase=4, refinements=refinements_of(4))
 NEW = AutopilotState()
-RIVALRY = RunState(
-    "r",
-    spec=TaskSpec(
-        components=(Component("coarse", excludes=("fine",)), Component("fine")),
-        phases=(Phase("base"), Phase("detail", ("fine",))),
-    ),
-    refinements=frozenset({"coarse"}),
-    gate=(GREEN,),
-)
-"""The next phase adds a component that one which is on excludes."""
+GREEN_RIVALRY = replace(RIVALRY, gate=(GREEN,))
 FAILED = AutopilotState(failures=(2,), retry_at=600)
 
 
@@ -56,7 +46,7 @@ FAILED = AutopilotState(failures=(2,), retry_at=600)
         (FAILED, replace(STATE, step=600), 0.5, PROMOTE, c.PromotePhase(), "to phase 2"),
         (replace(FAILED, failures=(3,)), STATE, 0.5, PROMOTE, c.PromotePhase(), "to phase 2"),
         (replace(FAILED, failures=(2, 2, 2)), replace(STATE, step=9000), 0.5, GIVE_UP, None, "stays in phase 1"),
-        (NEW, RIVALRY, 0.5, WAIT, None, "phase 1 adds fine, and coarse excludes it; disable that one first"),
+        (NEW, GREEN_RIVALRY, 0.5, WAIT, None, "phase 1 adds fine, and coarse excludes it; disable that one first"),
         (NEW, LAST, 0.5, WAIT, None, "the last 10% of the run is trained at 1e-06 and less"),
         (NEW, LAST, 0.1, TUNE, c.SetLr(1e-6), "the learning rate becomes 1e-06"),
         (NEW, STATE, 0.1, TUNE, c.SetLr(1e-6), "in phase 1"),
