@@ -139,7 +139,7 @@ class PeopleReader:
             outline, bounds = self._outline(body, name, size)
             self.extent.add(bounds, size)
             if _is_beyond(bounds, size):
-                self.beyond.append(f"annotation {shown(body.id)} of {name}, an image of {size[0]} x {size[1]} pixels")
+                self.beyond.append(f"{_place(body, name)}, an image of {size[0]} x {size[1]} pixels")
             _check_bounds(bounds, size)
         except UnusableSample as error:
             self.faults.add(name, f"annotation {shown(body.id)}", str(error))
@@ -151,7 +151,7 @@ class PeopleReader:
         self.num_compared += 1
         convention = other_convention(values, bounds, size)
         if convention:
-            self.conventions.setdefault(convention, []).append(f"annotation {shown(body.id)} of {name}")
+            self.conventions.setdefault(convention, []).append(_place(body, name))
         is_certain = convention and is_exact(values, bounds, size, convention)
         return self._person(body, name, cut_box(bounds if is_certain else given, size), outline, given)
 
@@ -207,16 +207,15 @@ class PeopleReader:
 
     def _note_form(self, body: AnnotationBody | PolygonBody, name: str, outline: Outline) -> None:
         """Remember an outline in a form that is doubted."""
-        place = f"annotation {shown(body.id)} of {name}"
         if outline.num_unread:
-            self.unread_parts.append(place)
+            self.unread_parts.append(_place(body, name))
         if isinstance(body, PolygonBody):
             return
         counts = cast(dict[str, Any], body.segmentation).get("counts") if isinstance(body.segmentation, dict) else None
         if isinstance(counts, str) and BYTES_TEXT.fullmatch(counts.strip()):
-            self.bytes_texts.append(place)
+            self.bytes_texts.append(_place(body, name))
         if is_python_text(body.segmentation):
-            self.python_texts.append(place)
+            self.python_texts.append(_place(body, name))
 
     def _person(
         self, body: AnnotationBody | PolygonBody, name: str, box: Box | None, outline: Outline, given: Box | None
@@ -225,6 +224,11 @@ class PeopleReader:
         if box is None:
             self.faults.add(name, f"annotation {identity}", "has a box outside the image")
         return CocoPerson(identity, box, outline, box if given == box else given)
+
+
+def _place(body: AnnotationBody | PolygonBody, name: str) -> str:
+    """Return the place of an annotation for a sentence. Only doubted ones need it: a file may have a million."""
+    return f"annotation {shown(body.id)} of {name}"
 
 
 def _is_beyond(bounds: Box, size: Size) -> bool:
