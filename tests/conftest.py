@@ -36,11 +36,15 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """One thread for torch, in this process and in those that tests start. No garbage is collected during imports.
 
-    Where a test has two threads, the idle one sleeps: by default it computes while it waits, on a core of others.
+    Where a test has two threads, the idle one sleeps: by default it computes while it waits, on a core of others. Only
+    the tests of the GPU see one, if there is one: the others compare bits, which its default kernels do not repeat.
     """
+    chosen = str(config.option.markexpr)
+    if "gpu" not in chosen or "not gpu" in chosen:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     gc.disable()

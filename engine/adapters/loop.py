@@ -98,10 +98,14 @@ class Cockpit(LoopRun):
 
     def _after_update(self) -> None:
         """Record what the step did, and write a checkpoint if it is due."""
-        try:
+        with self._survive:
             update, run = self._hooks.take(), self._run
             if self._ranks is None and isinstance(run, AttachedRun):
-                if not run.is_over and run.add(self._numbers.reading(update, self._weights)):
+                is_late = update.finite is not None
+                is_skipped = not run.is_over and run.add(self._numbers.reading(update, self._weights))
+                if self._networks is not None:
+                    self._networks.end_step(update, is_skipped=is_skipped, is_late=is_late)
+                elif is_skipped:
                     self._is_replay_due = self._replay.can_fork and run.replays.is_due(update, run.step)
             else:
                 self._note_together(update)
@@ -109,18 +113,12 @@ class Cockpit(LoopRun):
             if self._checkpoint_every and self.step % self._checkpoint_every == 0:
                 self._checkpoint("step")
                 self._numbers.restart()
-        except Exception as error:  # a fault of the cockpit must not end a foreign training
-            self._detach(error)
 
     def _cross_boundary(self) -> bool:
         """Process commands. Return whether the loop goes on."""
-        try:
+        with self._survive:
             return self._at_boundary()
-        except TrainingStopped:
-            raise
-        except Exception as error:
-            self._detach(error)
-            return True
+        return True
 
     def _note_together(self, update: Update) -> None:
         """Record or count a step of several processes."""
@@ -183,15 +181,13 @@ class Cockpit(LoopRun):
 
     def _end_epoch(self, seconds: float, first_step: int) -> None:
         position = self._live.position
-        try:
+        with self._survive:
             done = position.epoch
             self._live.position = LoaderPosition(done + 1, length=position.length)
             if (run := self._recorded) is not None:
                 run.end_epoch(done, seconds)
             if self.step > first_step:
                 self._checkpoint("epoch")
-        except Exception as error:
-            self._detach(error)
 
     # --- what the loop says ---------------------------------------------------------------
 
@@ -203,11 +199,9 @@ class Cockpit(LoopRun):
         named = terms if type(terms) is dict or isinstance(terms, Mapping) else {"loss": terms}
         if not named:
             raise UserError("cockpit.loss() needs at least one term, such as {'ce': loss}")
-        try:
+        with self._survive:
             return self._weighted(named)
-        except Exception as error:
-            self._detach(error)
-            return sum(list(named.values())[1:], next(iter(named.values())))
+        return sum(list(named.values())[1:], next(iter(named.values())))
 
     def _weighted(self, named: Mapping[str, Tensor]) -> Tensor:
         if self._replay.is_rehearsal:
@@ -262,15 +256,13 @@ class Cockpit(LoopRun):
         """
         if (run := self._recorded) is None:
             return
-        try:
+        with self._survive:
             measured = None if loss is None else float(loss)
             numbers = {name: float(value) for name, value in metrics.items()}
             if not numbers and measured is not None:
                 numbers = {"loss": measured}
             if run.validated(numbers, measured, self._numbers.seconds):
                 self._checkpoint("best", best=True)
-        except Exception as error:
-            self._detach(error)
 
 
 def _nothing_of(named: Mapping[str, Tensor]) -> Tensor:

@@ -18,15 +18,17 @@ from engine.adapters.capabilities import LOOP
 from engine.adapters.hooks import patches
 from engine.adapters.hooks.gradient_reader import ParameterNames
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
+from engine.adapters.hooks.survive import Survive
 from engine.adapters.loop_options import LoopOptions, OptionWords
 from engine.adapters.ranks.follower_run import FollowerRun
 from engine.adapters.ranks.loop_ranks import LoopRanks, ranks_of
 from engine.adapters.replays.fork_replay import StepReplay
+from engine.adapters.replays.network_replays import NetworkReplays
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import AttachedState
 from engine.adapters.run.batches import by_name
 from engine.adapters.run.loop_batches import LoopBatches, LoopNumbers
-from engine.adapters.run.run_files import newest_error, program_of
+from engine.adapters.run.run_files import error_since, newest_error, program_of
 from engine.adapters.run.settings import NoValidation, attached_config, leave_to_rank_0, run_directory
 from engine.errors import UserError
 from engine.journal.disk.run_dir import CHECKPOINTS
@@ -50,6 +52,9 @@ class LoopRun:
         self._is_replay_due = False
         self._is_settled = False
         self._earlier_error = newest_error()
+        self._survive = Survive(self._detach)
+        self._networks: NetworkReplays | None = None
+        """Names faults where the loop's body cannot be repeated: on an accelerator."""
         self._weights: Mapping[str, float] = {}
         """The weights of the loss terms since the last command."""
         try:
@@ -114,6 +119,8 @@ class LoopRun:
         except BaseException:
             self._let_go()
             raise
+        if self._ranks is None and not self._replay.can_fork:
+            self._networks = NetworkReplays(self._live.models, run, self._hooks)
         if payload is not None:
             self._batches.resume()
         else:
@@ -192,6 +199,8 @@ class LoopRun:
         if self._ranks is not None and not self._is_over:
             with suppress(Exception):  # the program may have left the group of its processes before
                 self._ranks.pass_point(self._live, self.step)
+        if self._networks is not None:
+            self._networks.end()
         self._run.end("complete")
         self._close()
 
@@ -213,8 +222,8 @@ class LoopRun:
         atexit.unregister(self._at_exit)
 
     def _at_exit(self) -> None:
-        error = None if hasattr(sys, "ps1") else newest_error()  # a session goes on after errors of all kinds
-        if error is not None and error is not self._earlier_error:
+        is_session = hasattr(sys, "ps1")  # it goes on after errors of all kinds
+        if not is_session and (error := error_since(self._earlier_error)) is not None:
             self._failed(error)
             return
         self._run.end("ended with the program", checkpoint=not self._hooks.in_step)
@@ -243,3 +252,5 @@ class LoopRun:
         self._weights = {}
         patches.remove(self._hooks)
         self._hooks.remove()
+        if self._networks is not None:
+            self._networks.remove()

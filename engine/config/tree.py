@@ -105,6 +105,8 @@ class TrainingConfig(Section, frozen=True):
     """Number format of mixed precision; fp16 uses loss scaling."""
     threads: Annotated[int, Field(ge=0, le=1024)] | Literal["auto"] = 0
     """Threads of the processor; 0 for torch's number. auto leaves cores that others use; chosen once, then recorded."""
+    deterministic: bool = False
+    """Choose GPU kernels that repeat each bit, so that resume and redrive are exact there; on the CPU all are."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of weights, sample order, augmentation and dropout. The synthetic dataset does not depend on it."""
 

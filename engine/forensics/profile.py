@@ -21,7 +21,7 @@ from engine.outputs.profile_report import ProfileReport, ProfileRequest
 from engine.protocol.state import RunState, with_measured
 from engine.protocol.wire import state_from_text
 from engine.task import load_task
-from engine.training.device import choose_device, describe, thread_count
+from engine.training.device import choose_device, computing, describe
 from engine.training.step_plan import plan_for
 from engine.training.train_state import TrainState
 
@@ -39,13 +39,13 @@ def profile(request: ProfileRequest) -> ProfileReport:
     payload, name = start_of(request.run_dir / CHECKPOINTS, request.checkpoint, config)
     task, device = load_task(config.task), choose_device(request.device)
     state = state_from_text(payload["state"], task.spec)
-    with kept_random_state(device), thread_count(config.training.threads):
+    with kept_random_state(device), computing(config.training):
         model = task.build_model(config).to(device)
         train_state = TrainState(task, config, model, task.open_data(config), state)
         try:
             train_state.restore(payload, state)
             state = _steps(train_state, state, _WARM_UP)
-            with profiler(activities=_activities(device)) as measured:
+            with profiler(activities=_activities(device), acc_events=True) as measured:
                 began = time.perf_counter()
                 _steps(train_state, state, request.num_steps)
                 seconds = time.perf_counter() - began

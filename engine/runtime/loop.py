@@ -128,7 +128,9 @@ class Loop:
             self._step_monitor.add(launched)
             lr = launched.pending.plan.lr
             self._recorder.update(step=state.step + 1, epoch=self._train_state.epoch, lr=lr, doing="")
-        self._step_monitor.settle(0 if drawn.ends_epoch or self._checkpoint_is_due() else self._lag)
+        # A step after which something reads or saves the run, or nothing follows, is recorded before that.
+        is_last = drawn.ends_epoch or self._checkpoint_is_due() or self._is_complete()
+        self._step_monitor.settle(0 if is_last else self._lag)
         if drawn.batches:
             self._count_down()
         if drawn.ends_epoch:

@@ -75,16 +75,20 @@ class RunRecorder:
             self.tensorboard = begin()
             self.journal.copy_rows_to(self.tensorboard)
 
-    def record_event(self, event: Event, *, actor: str = "engine", reason: str = "") -> None:
-        """Record an event that does not answer a command; with another spec, also the journal's copy of it."""
-        self._evolve(event, actor)
+    def record_event(self, event: Event, *, actor: str = "engine", reason: str = "", step: int | None = None) -> None:
+        """Record an event that does not answer a command; with another spec, also the journal's copy of it.
+
+        `step` is the step that the event is about, if it is not the newest: on a GPU reports are read later.
+        """
+        step = self.state.step if step is None else step
+        self._evolve(event, actor, step)
         if isinstance(event, TaskDescribed):  # before the event: its readers find the spec
             self.journal.set_meta(TASK, spec_to_json(event.spec))
-        self.journal.record_event(self.state.step, event, actor=actor, reason=reason)
+        self.journal.record_event(step, event, actor=actor, reason=reason)
 
     def record_outcome(self, outcome: Outcome, event: Event, *, actor: str, command_id: int | None) -> None:
         """Record the `outcome` of a command, and the resulting `event`."""
-        self._evolve(event, actor)
+        self._evolve(event, actor, self.state.step)
         self.journal.record_event(
             self.state.step,
             event,
@@ -98,10 +102,9 @@ class RunRecorder:
         """Replace measured fields of the state."""
         self._set(with_measured(self.state, **measured))
 
-    def _evolve(self, event: Event, actor: str) -> None:
+    def _evolve(self, event: Event, actor: str, step: int) -> None:
         """Change the state before the event is recorded, so that readers of the event find its effect."""
         self._has_events = True
-        step = self.state.step
         self._set(evolve(self.state, event, step, actor=actor))
         self._listener(event, actor, step)
 

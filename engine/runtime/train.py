@@ -22,7 +22,7 @@ from engine.runtime.start.bootstrap import RunRequest, initial_state, open_recor
 from engine.runtime.start.open_run import OpenRun, open_run
 from engine.runtime.start.restart import TORCHRUN
 from engine.runtime.start.resume import Start, find_start
-from engine.training.device import thread_count
+from engine.training.device import computing
 
 
 class RunNotSavedError(RuntimeError):
@@ -51,7 +51,7 @@ def train_with(recorder: RunRecorder, request: RunRequest, interrupt: Interrupt)
         if request.launch is not None and request.launch.job:
             recorder.journal.set_meta(TORCHRUN, request.launch.job)
         start = find_start(request)
-        with thread_count(request.config.training.threads), leading(request, interrupt) as leader:
+        with computing(request.config.training), leading(request, interrupt) as leader:
             return _train(request, start, recorder, interrupt, leader)
     except StoppedEarlyError:
         recorder.record_event(e.RunFinished("stopped", time.perf_counter() - started))

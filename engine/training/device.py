@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import torch
 
+from engine.config.tree import TrainingConfig
 from engine.errors import UserError
 
 _MIB: Final = 2**20
@@ -84,6 +86,14 @@ class PartTimer:
         return parts
 
 
+def computing(training: TrainingConfig) -> ExitStack:
+    """Return a context that computes with the threads and the kernels of a configuration."""
+    stack = ExitStack()
+    stack.enter_context(thread_count(training.threads))
+    stack.enter_context(chosen_kernels(deterministic=training.deterministic))
+    return stack
+
+
 @contextmanager
 def thread_count(count: int | str) -> Generator[None]:
     """Compute with `count` threads in the block; 0, or a word that was not resolved, for torch's own number."""
@@ -95,6 +105,29 @@ def thread_count(count: int | str) -> Generator[None]:
     finally:
         if torch.get_num_threads() != before:
             torch.set_num_threads(before)
+
+
+@contextmanager
+def chosen_kernels(*, deterministic: bool) -> Generator[None]:
+    """Compute with kernels that repeat each bit, if `deterministic`; torch warns of an operation that has none.
+
+    Call it before the first operation on a GPU: cuBLAS chooses its workspace there
+    (https://pytorch.org/docs/stable/notes/randomness.html).
+    """
+    if not deterministic:
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    memory: Any = torch.utils.deterministic  # its attribute has no type
+    fills = memory.fill_uninitialized_memory
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    memory.fill_uninitialized_memory = False  # memory is written before it is read
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        memory.fill_uninitialized_memory = fills
 
 
 def gpu_uuid(device: torch.device) -> str:

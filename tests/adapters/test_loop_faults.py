@@ -17,10 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from cockpit import Cockpit
+from engine.adapters.hooks.gradient_reader import GradientReader
+from engine.adapters.replays.fork_replay import StepReplay
 from engine.journal.reader import JournalReader
 from engine.protocol import commands as c
 from engine.protocol import events as e
-from tests.adapters.own_loop import Training, assert_same, events, rows, send, state_of, weights
+from tests.adapters.own_loop import Training, assert_same, entries, events, rows, send, state_of, weights
 
 Body = Callable[[Training, Any, Any], Tensor]
 
@@ -44,6 +46,50 @@ def test_a_poisoned_batch_changes_nothing_and_is_named(runs: Path) -> None:
     assert (named.at_step, named.verdict, named.direction, named.operation) == (7, "reproduced", "input", "input[0]")
     assert rows(runs / "one")[7]["skipped"] == 1.0
     assert (runs / "one" / named.folder / "report.txt").is_file()
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["in the middle", "in the last step"])
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("data", ("input", "input[0]", "")),
+        ("network", ("backward", "sqrt", "1")),
+        ("loss", ("backward", "gradient of the network's output", "the loss")),
+    ],
+)
+def test_on_an_accelerator_the_fault_is_named_one_step_late(
+    runs: Path, place: str, said: tuple[str, str, str], last: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No step waits for the verdict, so the network is repeated before the next update: the weights are the same."""
+    monkeypatch.setattr(GradientReader, "is_on_host", property(lambda self: False))
+    monkeypatch.setattr(StepReplay, "can_fork", property(lambda self: False))
+    training = Training(shuffle=False)
+    training.model = nn.Sequential(nn.Linear(4, 16), Root(), nn.BatchNorm1d(16), nn.Linear(16, 2))
+    training.optimizer = torch.optim.AdamW(training.model.parameters(), lr=1e-2)
+    poisoned = 11 if last else 6
+    inputs = training.loader.dataset.tensors[0]  # pyright: ignore[reportAttributeAccessIssue]
+    inputs[poisoned * 8] = {"data": math.nan, "network": 1e9, "loss": 99.0}[place]
+    with training.cockpit(runs, scheduler=None) as cockpit:
+        for x, y in cockpit.steps(training.loader):
+            factor = math.nan if place == "loss" and bool((x == 99.0).any()) else 1.0
+            cockpit.loss({"ce": training.ce(x, y) * factor}).backward()
+            training.optimizer.step()
+            training.optimizer.zero_grad()
+    assert all(bool(torch.isfinite(value).all()) for value in training.model.state_dict().values())
+    found = [entry.event for entry in entries(runs / "one") if isinstance(entry.event, e.StepSkipped | e.FaultNamed)]
+    assert [type(event) for event in found] == [e.StepSkipped, e.FaultNamed]
+    named: Any = found[1]
+    assert (named.at_step, named.verdict) == (poisoned + 1, "reproduced")
+    assert (named.direction, named.operation, named.module) == said
+    assert [step for step, row in rows(runs / "one").items() if row["skipped"]] == [poisoned + 1]
+
+
+class Root(nn.Module):
+    """The square root of what is left of numbers that are not large: its gradient is infinite where that is 0."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return finite numbers."""
+        return torch.sqrt(torch.where(x.abs() > 1e6, 0.0 * x, 1.0 + x.square()))
 
 
 def faulty_log(training: Training, x: Tensor, y: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from engine.adapters.hooks.gradient_reader import Norms
 from engine.adapters.hooks.update_judge import Update
 from engine.adapters.run import attached_run
 from engine.adapters.steps import step_records, step_table
+from engine.adapters.steps.arrival import bring_to_host
 from engine.adapters.steps.step_reading import StepReading, verdict_of
 from engine.protocol import events as e
 from tests.adapters.own_loop import Training, entries, rows, state_of
@@ -85,8 +86,10 @@ def test_a_step_on_a_device_counts_only_if_its_update_was_made(
     square: float, loss: float, counts: bool, is_finite: bool, is_bad_elsewhere: bool
 ) -> None:
     """Finite gradients do not say so: the loss, or the part of another process, may not have been finite."""
-    norms = Norms(torch.tensor([square]), part_of=("network",))
+    norms = Norms(part_of=("network",), late=torch.tensor([square]))
     update = Update(1, norms=(norms,), losses=[torch.tensor(loss)], finite=torch.tensor(counts))
-    verdict = verdict_of(StepReading(update, {"": loss}, 0.1))
+    reading = StepReading(update, {"": loss}, 0.1)
+    bring_to_host([reading])
+    verdict = verdict_of(reading)
     assert (verdict.is_finite, verdict.is_bad_elsewhere) == (is_finite, is_bad_elsewhere)
     assert math.isfinite(verdict.grad_norm) is is_finite

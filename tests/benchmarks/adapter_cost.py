@@ -9,8 +9,9 @@ that a step of the cockpit takes longer, and that as a share. The bounds: 1 % of
 `--kind huggingface` or `--kind lightning` these are steps of that trainer with and without the cockpit's callback.
 `--sizes` chooses the lengths of steps. 11 is for one thread: its steps take 10 ms there, and those of 10 take 6 ms.
 `--cpu` measures processor time on a busy machine: that of the training's thread, and that of the whole process with the
-cockpit's own threads. `--peer traceml` and `--peer hotcb` measure these packages in the same way, in place of the
-cockpit, if they are installed.
+cockpit's own threads. `--device cuda` measures on a GPU, where a turn ends when the device has finished it: what the
+host does meanwhile costs nothing. `--peer traceml` and `--peer hotcb` measure these packages in the same way, in place
+of the cockpit, if they are installed.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -34,11 +36,16 @@ from torch import Tensor, nn
 
 from cockpit import Cockpit
 from engine.adapters.run.attached_run import AttachedRun
+from tests.benchmarks.step_speed import finish
 from tests.benchmarks.trainer_turns import TURNS
 
 SIZES = {1: (64, 48), 10: (192, 512), 11: (192, 880), 100: (384, 2048)}
 """Width and batch size of steps that take about as many milliseconds on two cores; 11 ones take 10 on one."""
+GPU_SIZES = {1: (1024, 1024), 10: (4096, 1024), 100: (4096, 10240)}
+"""The same in full precision on a large GPU."""
 USUAL_SIZES = (1, 10, 100)
+FUSED: ContextVar[bool | None] = ContextVar("fused", default=None)
+"""Whether the optimizer is fused; `None` for torch's choice, which is not."""
 TURN_SECONDS = 0.5
 
 
@@ -62,14 +69,16 @@ class Training:
         self.optimizer.zero_grad()
 
 
-def training(milliseconds: int) -> Training:
+def training(milliseconds: int, device: str = "cpu") -> Training:
     """Return a training whose steps take about as many milliseconds."""
-    width, batch = SIZES[milliseconds]
+    width, batch = (SIZES if device == "cpu" else GPU_SIZES)[milliseconds]
     torch.manual_seed(0)
     layers = [part for _ in range(4) for part in (nn.Linear(width, width), nn.ReLU())]
-    model = nn.Sequential(*layers, nn.Linear(width, 10))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    return Training(model, optimizer, torch.randn(batch, width), torch.randint(10, (batch,)))
+    model = nn.Sequential(*layers, nn.Linear(width, 10)).to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=FUSED.get())
+    return Training(
+        model, optimizer, torch.randn(batch, width, device=device), torch.randint(10, (batch,), device=device)
+    )
 
 
 Turn = Callable[[int], None]
@@ -146,22 +155,24 @@ PEERS = {"cockpit": with_cockpit, "traceml": with_traceml, "hotcb": with_hotcb}
 
 
 def measure(
-    milliseconds: int, num_pairs: int, peer: str, clock: Callable[[], float] = time.perf_counter
+    milliseconds: int, num_pairs: int, peer: str, clock: Callable[[], float] = time.perf_counter, device: str = "cpu"
 ) -> tuple[float, float]:
     """Return the medians over pairs: seconds of a bare step, and seconds that a step of the peer takes longer."""
-    plain = bare(training(milliseconds))
+    plain = bare(training(milliseconds, device))
     num_steps = max(5, round(TURN_SECONDS * 1000 / milliseconds))
     steps: list[float] = []
     extras: list[float] = []
-    with PEERS[peer](training(milliseconds)) as watched:
+    with PEERS[peer](training(milliseconds, device)) as watched:
         for turn in (plain, watched):
             turn(num_steps)
+            finish(device)
         for number in range(num_pairs):
             seconds: dict[str, float] = {}
             order = (("bare", plain), ("watched", watched))
             for name, turn in order if number % 2 else reversed(order):
                 began = clock()
                 turn(num_steps)
+                finish(device)
                 seconds[name] = (clock() - began) / num_steps
             steps.append(seconds["bare"])
             extras.append(seconds["watched"] - seconds["bare"])
@@ -229,8 +240,11 @@ def main() -> None:
     parser.add_argument("--kind", choices=["loop", *TURNS], default="loop", help="what trains, with --steps")
     parser.add_argument("--sizes", type=int, choices=list(SIZES), nargs="+", default=USUAL_SIZES, metavar="MS")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
+    parser.add_argument("--fused", action="store_true", help="let the optimizer be fused")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="not with --steps")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    FUSED.set(options.fused or None)
     if options.steps:
         print_steps(options.kind, options.sizes, options.steps)
         return
@@ -238,7 +252,7 @@ def main() -> None:
     print(f"{options.peer}, torch {torch.__version__}, {torch.get_num_threads()} threads, {options.pairs} pairs")
     for milliseconds in options.sizes:
         for name, clock in clocks.items():
-            step, extra = measure(milliseconds, options.pairs, options.peer, clock)
+            step, extra = measure(milliseconds, options.pairs, options.peer, clock, options.device)
             print(f"{name:8}step {step * 1e3:7.2f} ms   longer by {extra * 1e6:7.1f} us   {extra / step:7.2%}")
             sys.stdout.flush()
 

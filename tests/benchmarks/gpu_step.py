@@ -1,7 +1,7 @@
 """What the engine adds to a step on a GPU: `python -m tests.benchmarks.gpu_step`.
 
 The engine's whole step against a bare loop, in pairs of turns as in `step_speed`, for each precision; a turn ends when
-the device has finished it. The network is larger than there: on a GPU the steps of `tiny` are bound by their launches.
+the device has finished it. The network has its published widths: on a GPU those of `tiny` are bound by their launches.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ PRECISIONS = {
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Measure and print each precision's ratio; the bare loop is in full precision. Raises SystemExit without a GPU."""
+    """Measure and print the ratio in each precision. Raises SystemExit without a GPU."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", default="base")
+    parser.add_argument("--config", default="rgb_hierarchical_unet_v2_attention_r64m64")
     parser.add_argument("--pairs", type=int, default=30)
+    parser.add_argument("--set", dest="settings", action="append", default=[])
     options = parser.parse_args(words)
 
     import torch
@@ -32,7 +33,7 @@ def main(words: Sequence[str] | None = None) -> None:
     print(torch.cuda.get_device_name())
     for name, settings in PRECISIONS.items():
         print(f"{name}: ", end="")
-        chosen = [word for setting in settings for word in ("--set", setting)]
+        chosen = [word for setting in (*settings, *options.settings) for word in ("--set", setting)]
         step_speed.main(["--device", "cuda", "--config", options.config, "--pairs", str(options.pairs), *chosen])
 
 

@@ -17,8 +17,15 @@ from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
 from engine.tasks.person.config import PersonConfig
+from engine.training.device import chosen_kernels
 
 Trained = Callable[..., int]
+COMPILING = (
+    pytest.mark.filterwarnings("ignore:\\nOnline softmax is disabled"),  # likewise
+    pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores"),  # a hint of the compiler
+    pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning"),  # its own use
+)
+"""Marks of tests that compile a network."""
 
 
 @pytest.fixture
@@ -50,9 +57,7 @@ def trained(device: torch.device) -> Trained:
 
 
 @pytest.fixture
-def deterministic(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def deterministic() -> Iterator[None]:
     """Choose deterministic kernels: those for upsampling add in any order by default."""
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    yield
-    torch.use_deterministic_algorithms(False)
+    with chosen_kernels(deterministic=True):
+        yield

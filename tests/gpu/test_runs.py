@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,10 +21,15 @@ from engine.runtime.recorder import RunRecorder
 from engine.runtime.start.bootstrap import RunRequest, initial_state
 from engine.runtime.start.open_run import open_run
 from tests.faulty import entries, poison, same_weights, series, state_of
-from tests.gpu.conftest import Trained
+from tests.gpu.conftest import COMPILING, Trained
 from tests.small import small_config
 
-pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.timeout(600),
+    pytest.mark.filterwarnings("ignore:Synchronization debug mode"),
+    *COMPILING,
+]
 
 EPOCHS = 40
 
@@ -34,26 +42,59 @@ def test_each_step_is_recorded_once_although_reports_are_read_late(tmp_path: Pat
     assert state.loss == pytest.approx(series(tmp_path, "loss/total")[21])
 
 
-def test_a_resume_is_exact(tmp_path: Path, trained: Trained, deterministic: None) -> None:
+EXACT = {"epochs": EPOCHS, "deterministic": True}
+
+
+@pytest.mark.parametrize("precision", [{}, {"mixed_precision": True}, {"mixed_precision": True, "amp_dtype": "fp16"}])
+def test_a_resume_is_exact(tmp_path: Path, trained: Trained, precision: dict[str, object]) -> None:
     straight, halves = tmp_path / "straight", tmp_path / "halves"
-    whole = small_config(training={"epochs": EPOCHS, "max_steps": 12})
+    whole = small_config(training={**EXACT, **precision, "max_steps": 12})
     assert trained(straight, whole) == 0
-    assert trained(halves, small_config(training={"epochs": EPOCHS, "max_steps": 7})) == 0
+    assert trained(halves, small_config(training={**EXACT, **precision, "max_steps": 7})) == 0
     assert trained(halves, whole, resume=True) == 0
     assert series(halves, "loss/total") == series(straight, "loss/total")
     assert same_weights(halves, straight)
 
 
-def test_a_rollback_repeats_the_steps_after_the_checkpoint(
-    tmp_path: Path, trained: Trained, deterministic: None
-) -> None:
+def test_a_rollback_repeats_the_steps_after_the_checkpoint(tmp_path: Path, trained: Trained) -> None:
     straight, back = tmp_path / "straight", tmp_path / "back"
-    config = small_config(training={"epochs": EPOCHS, "max_steps": 12}, checkpoint={"every_steps": 3, "keep_last": 9})
+    config = small_config(training={**EXACT, "max_steps": 12}, checkpoint={"every_steps": 3, "keep_last": 9})
     assert trained(straight, config) == 0
     assert trained(back, config, script=(ScriptedCommand(8, c.Rollback(), 1),)) == 0
     (rolled,) = entries(back, e.RolledBack)
     assert isinstance(rolled.event, e.RolledBack) and rolled.event.after == 6
     assert same_weights(back, straight)
+
+
+def test_a_run_with_interventions_is_done_again_to_the_bit(tmp_path: Path, device: torch.device) -> None:
+    (tmp_path / "script.txt").write_text("4: lower-lr 0.5\n8: set-clip 0.1\n")
+    first, again = tmp_path / "first", tmp_path / "again"
+    _called(
+        "--no-ui",
+        "--config",
+        "tiny",
+        "--run",
+        "first",
+        "--runs-dir",
+        str(tmp_path),
+        "--max-steps",
+        "12",
+        "--set",
+        "training.deterministic=true",
+        "--script",
+        str(tmp_path / "script.txt"),
+        "--device",
+        device.type,
+    )
+    _called("redrive", str(first), "--run", "again", "--runs-dir", str(tmp_path))
+    assert len(series(again, "loss/total")) == 12
+    assert series(again, "loss/total") == series(first, "loss/total")
+    assert same_weights(again, first)
+
+
+def _called(*words: str) -> None:
+    done = subprocess.run([sys.executable, "main.py", *words], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_operation_behind_a_nan_is_named(tmp_path: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,8 +119,8 @@ def test_a_turn_of_the_loop_never_waits_for_the_device(tmp_path: Path, cuda: tor
         for _ in range(3):
             run.loop.turn()
         torch.cuda.synchronize()
-        torch.cuda.set_sync_debug_mode("error")
         try:
+            torch.cuda.set_sync_debug_mode("error")
             for _ in range(4):
                 run.loop.turn()
         finally:
@@ -103,16 +144,34 @@ def test_mixed_precision_trains(tmp_path: Path, cuda: torch.device, trained: Tra
     assert losses[30] < losses[1]
 
 
-def test_a_batch_that_no_gpu_holds_is_refused_with_a_sentence(
+@contextmanager
+def memory_left(cuda: torch.device, mebibytes: int) -> Generator[None]:
+    """Let this process use as much memory of the device as it holds now, and a little more."""
+    torch.cuda.empty_cache()
+    total, index = torch.cuda.get_device_properties(cuda).total_memory, torch.cuda.current_device()
+    allowed = torch.cuda.memory_reserved(cuda) + mebibytes * 2**20
+    torch.cuda.set_per_process_memory_fraction(allowed / total, index)
+    try:
+        yield
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, index)
+        torch.cuda.empty_cache()
+
+
+def test_a_batch_that_the_gpu_does_not_hold_is_divided(tmp_path: Path, cuda: torch.device, trained: Trained) -> None:
+    huge = small_config(
+        model={"roi_size": 256, "mask_size": 256}, training={"batch_size": 32, "max_steps": 2, "epochs": EPOCHS}
+    )
+    with memory_left(cuda, 100):
+        assert trained(tmp_path, huge) == 0
+    state = state_of(tmp_path)
+    assert state.step == 2 and state.batch_size < 32 and state.batch_size * state.accumulation == 32
+    assert [alert.event.kind for alert in entries(tmp_path, e.AlertRaised)].count("out of memory")
+
+
+def test_a_sample_that_no_gpu_holds_is_refused_with_a_sentence(
     tmp_path: Path, cuda: torch.device, trained: Trained
 ) -> None:
-    """The process may use as much memory as it holds now, and a hundredth of the device."""
-    total = torch.cuda.get_device_properties(cuda).total_memory
-    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved(cuda) + total / 100) / total, cuda)
-    huge = small_config(model={"roi_size": 512, "mask_size": 512, "unet_width": 64}, training={"batch_size": 64})
-    try:
-        with pytest.raises(UserError, match=r"memory is not enough for"):
-            trained(tmp_path, huge)
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0, cuda)
-        torch.cuda.empty_cache()
+    huge = small_config(model={"roi_size": 512, "mask_size": 512, "unet_width": 64}, training={"batch_size": 1})
+    with memory_left(cuda, 64), pytest.raises(UserError, match=r"memory is not enough for"):
+        trained(tmp_path, huge)

@@ -23,7 +23,7 @@ from engine.training.step_plan import StepPlan, plan_for
 from tests.person_state import person_state
 from tests.small import random_batch, small_config, train_step_of, with_tensor
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore:Synchronization debug mode")]
 
 CONFIG = small_config()
 CLIPS: Sequence[dict[str, object]] = (
@@ -66,8 +66,8 @@ def _is_equal(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
 def _without_waiting() -> Iterator[None]:
     """Make each call that waits for the device raise a RuntimeError."""
     torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        torch.cuda.set_sync_debug_mode("error")
         yield
     finally:
         torch.cuda.set_sync_debug_mode("default")
@@ -144,12 +144,12 @@ def test_reports_that_are_read_a_step_late_are_those_read_at_once(device: torch.
     assert [report.values for report in reports] == [report.values for report in read]
 
 
-def test_memory_is_flat_over_a_thousand_steps(cuda: torch.device) -> None:
+def test_memory_is_flat_over_four_hundred_steps(cuda: torch.device) -> None:
     train_step, plan, batches = _steps(cuda), _plan(), _batches(cuda, 2)
     used: list[int] = []
-    for step in range(1, 1_001):
+    for step in range(1, 401):
         train_step.run(batches, plan)
-        if step in (100, 400, 700, 1_000):
+        if step in (100, 200, 300, 400):
             torch.cuda.synchronize()
             used.append(torch.cuda.memory_allocated(cuda))
     assert all(later <= earlier for earlier, later in pairwise(used)), used

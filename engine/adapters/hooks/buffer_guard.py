@@ -14,8 +14,19 @@ class BufferGuard:
 
     def __init__(self, models: Mapping[str, nn.Module]) -> None:
         layers = [layer for model in models.values() for layer in model.modules() if isinstance(layer, _NormBase)]
-        self._live: list[Tensor] = [buffer for layer in layers for buffer in layer.buffers()]
-        self._kept: list[Tensor] = [buffer.detach().clone() for buffer in self._live]
+        self._live: list[Tensor] = []
+        self._kept: list[Tensor] = []
+        self._groups: list[tuple[list[Tensor], list[Tensor], Tensor]] = []
+        """Buffers of one kind, views of their copies, and the copies as one vector."""
+        buffers = [buffer for layer in layers for buffer in layer.buffers()]
+        for kind in dict.fromkeys((buffer.device, buffer.dtype) for buffer in buffers):
+            alike = [buffer for buffer in buffers if (buffer.device, buffer.dtype) == kind]
+            flat = torch.cat([buffer.detach().reshape(-1) for buffer in alike])
+            parts = flat.split([buffer.numel() for buffer in alike])
+            views = [part.view_as(buffer) for part, buffer in zip(parts, alike, strict=True)]
+            self._live += alike
+            self._kept += views
+            self._groups.append((alike, views, flat))
         self.has_any = bool(self._live)
 
     def settle(self, finite: Tensor | None, *, is_skipped: bool) -> None:
@@ -40,9 +51,9 @@ class BufferGuard:
     @torch.no_grad()
     def select(self, finite: Tensor) -> None:
         """Restore the statistics unless `finite`, which stays on its device, and copy the result."""
-        for live, kept in zip(self._live, self._kept, strict=True):
-            live.copy_(torch.where(finite, live, kept))
-        self.keep()
+        for live, views, flat in self._groups:
+            torch.where(finite, torch.cat([buffer.reshape(-1) for buffer in live]), flat, out=flat)
+            _copy(views, live)
 
 
 @torch.no_grad()

@@ -104,27 +104,32 @@ def _joined(prefix: str, name: str) -> str:
 
 @dataclass(slots=True)
 class Norms:
-    """Sums of squares that together are those of G gradients, on the host, or on the device until read.
+    """Sums of squares that together are those of G gradients. `part_of` has the part of the network for each.
 
-    `part_of` has the part of the network for each sum.
+    `late` are norms, (G,) float32, that are still on a device; there are no sums then.
     """
 
-    squares: Sequence[float] | Tensor = ()
+    squares: Sequence[float] = ()
     total: float = 0.0
     bad: tuple[str, ...] = ()
     part_of: Sequence[str] = field(default_factory=tuple)
+    late: Tensor | None = None
+
+    def arrived(self, norms: Sequence[float], divisor: float = 1.0) -> Norms:
+        """Return the norms on the host; gradients are `divisor` times what they mean."""
+        squares = [(norm / divisor) ** 2 for norm in norms]
+        return Norms(squares, math.sqrt(sum(squares)), (), self.part_of)
 
     def by_part(self) -> dict[str, float]:
-        """Return the gradient norm of each part. Waits for the device."""
-        squares = self.squares.tolist() if isinstance(self.squares, Tensor) else self.squares
+        """Return the gradient norm of each part."""
         sums: dict[str, float] = {}
-        for part, square in zip(self.part_of, squares, strict=True):
+        for part, square in zip(self.part_of, self.squares, strict=True):
             sums[part] = sums.get(part, 0.0) + square
         return {part: math.sqrt(square) if square >= 0 else math.nan for part, square in sums.items()}
 
 
 def part_norms(updates: Iterable[Norms]) -> dict[str, float]:
-    """Return the gradient norm of each part over the updates of a step. Waits for the device."""
+    """Return the gradient norm of each part over the updates of a step."""
     found: dict[str, float] = {}
     for norms in updates:
         for part, norm in norms.by_part().items():
@@ -144,6 +149,7 @@ class GradientReader:
         self._absent: list[Tensor] = []
         self._layout = GradientLayout((), ())
         self._layouts: dict[tuple[bool, ...], GradientLayout] = {}
+        self._present_parts: dict[tuple[bool, ...], list[str]] = {}
 
     def refresh(self) -> bool:
         """Read the parameter groups again if parameters were added. Return whether all are in host memory."""
@@ -155,8 +161,9 @@ class GradientReader:
             self.parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
             self._parts = [self._names.part_of(p) for p in self.parameters]
             self._layouts.clear()
+            self._present_parts.clear()
             self._choose_layout()
-        return not self.parameters or self.parameters[0].is_cpu
+        return self.is_on_host
 
     @property
     def is_on_host(self) -> bool:
@@ -200,16 +207,26 @@ class GradientReader:
             return Norms(squares, math.sqrt(summed), (), parts)
         total, bad = math.nan, self.bad_names(p for p, _ in held)
         if not bad:  # every entry is finite, and only the sum of squares overflows in float32
-            squares = [float(grad.double().square().sum()) for grad in grads]
+            squares = self.squares_in_double()
             total = math.sqrt(sum(squares))
         return Norms(squares, total, bad, parts)
 
+    def squares_in_double(self) -> list[float]:
+        """Return the sums of squares of the gradients, which overflow in float32. Waits for the device."""
+        return [float(p.grad.cpu().double().square().sum()) for p in self.parameters if p.grad is not None]
+
     def read_on_device(self) -> Norms:
-        """Return the norms as a tensor on the device, without waiting for it."""
-        parts = [part for p, part in zip(self.parameters, self._parts, strict=True) if p.grad is not None]
+        """Return the norms, which stay on the device, without waiting for it."""
         grads = [p.grad for p in self.parameters if p.grad is not None]
-        norms = torch._foreach_norm(grads)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
-        return Norms(torch.stack([norm.float() for norm in norms]).square(), math.nan, (), parts)
+        if len(grads) == len(self.parameters):
+            parts = self._parts
+        else:
+            present = tuple(p.grad is not None for p in self.parameters)
+            parts = self._present_parts.setdefault(present, list(compress(self._parts, present)))
+        norms = torch._foreach_norm(grads, dtype=torch.float32)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
+        first = norms[0].device  # a network may be divided among several
+        together = torch.stack([norm if norm.device == first else norm.to(first) for norm in norms])
+        return Norms(part_of=parts, total=math.nan, late=together)
 
     def weight_norms(self) -> dict[str, float]:
         """Return the L2 norm of the weights of each part."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from .buffer_guard import BufferGuard
 from .gradient_reader import GradientReader, ParameterNames
 from .layer_watch import LayerWatch
+from .survive import Survive
 from .update_judge import UpdateJudge
 from .watched_optimizer import NO_CLIP, WatchedOptimizer
 
@@ -32,6 +33,8 @@ class OptimizerHooks(UpdateJudge):
     gradients may differ; `None` if they cannot. `on_update` is called after each update. `rehearse` is called instead
     of all else in a copy of the process that only repeats a step. With `stays_after_fault`, rate and clip stay in force
     after a fault, and non-finite gradients are left out, until `remove`. Only functions of torch are used then.
+    `on_late_skip` is called, on an accelerator, when it is known that the last update did not count: the weights are
+    still those of that step.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class OptimizerHooks(UpdateJudge):
         self._num_models = len(names.models)
         self._names = names
         self._on_fault = on_fault
+        self._survive = Survive(self._give_up)
         self._judges_closures = judges_closures
         self._watched: dict[int, WatchedOptimizer] = {}
         self._is_removed = self._is_bare = self._in_hook = False
@@ -66,6 +70,8 @@ class OptimizerHooks(UpdateJudge):
         watched.handles = (
             optimizer.register_step_pre_hook(self._before),
             optimizer.register_step_post_hook(self._after),
+            optimizer.register_state_dict_pre_hook(self._before_state),
+            optimizer.register_load_state_dict_pre_hook(self._before_state),
         )
 
     @property
@@ -85,26 +91,22 @@ class OptimizerHooks(UpdateJudge):
 
     def note_loss(self, loss: Tensor) -> None:
         """Keep a scalar on which `backward` is called, for the next update; one in host memory is read now."""
-        try:
+        with self._survive:
             if len(self.update.losses) < _MOST_LOSSES and not self._is_removed:
                 kept = loss.item() if loss.is_cpu and self.rehearse is None else loss.detach()
                 self.update.losses.append(kept)
                 if self.judges_losses:
                     self._unjudged.append(kept)
-        except Exception as error:
-            self._give_up(error)
 
     def note_clip(self, parameters: Sequence[Tensor], total_norm: Tensor) -> None:
         """Look at the gradients before the user's own clip, which would make every one NaN if one is."""
         if self.rehearse is not None:
             self.rehearse()
-        try:
+        with self._survive:
             clipped = set(map(id, parameters))
             self._early_clip = (clipped, total_norm)
             for watched in self._watched.values():
                 self._note_early_clip(watched)
-        except Exception as error:
-            self._give_up(error)
 
     def _note_early_clip(self, watched: WatchedOptimizer) -> None:
         """Give the newest clip to the optimizer of its parameters, which may be watched only after it."""
@@ -123,7 +125,7 @@ class OptimizerHooks(UpdateJudge):
         if watched is None or self._is_removed:
             return
         self.update.count += 1
-        try:
+        with self._survive:
             watched.reader.refresh()
             if self.agree is not None:  # the others may carry out this update: none will
                 self.agree(torch.zeros((), dtype=torch.bool, device=watched.reader.parameters[0].device))
@@ -134,8 +136,12 @@ class OptimizerHooks(UpdateJudge):
             self.buffers.undo()
             if self.on_update is not None:
                 self.on_update(optimizer)
-        except Exception as error:
-            self._give_up(error)
+
+    def settle_late(self) -> None:
+        """Let the verdicts on the last updates take effect on an accelerator: no further update does it."""
+        with self._survive:
+            for watched in self._watched.values():
+                self._settle_late(watched)
 
     def retire(self) -> None:
         """Do nothing more from now on. Any thread may call it, also in the middle of an update."""
@@ -150,8 +156,14 @@ class OptimizerHooks(UpdateJudge):
         self.layers.remove()
         for watched in self._watched.values():
             watched.restore()
+            watched.settle_late()
             for handle in () if self._in_hook else watched.handles:
                 handle.remove()
+
+    def _before_state(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        """Let a late verdict take effect before the state of `optimizer` is read or replaced."""
+        with self._survive:
+            self._settle_late(self._watched[id(optimizer)])
 
     # --- around `optimizer.step` ----------------------------------------------------------
 
@@ -160,21 +172,20 @@ class OptimizerHooks(UpdateJudge):
             return None
         watched = self._watched[id(optimizer)]
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
-        self._in_hook, self._agreed = True, None
+        self._in_hook, self.in_step, self._agreed = True, True, None
         try:
             if self._is_bare:
                 self._prepare_barely(watched, closure is None)
                 return None
             if watched.is_changed:  # an exception in the last step may have prevented it
                 watched.restore()
-            self.in_step = True
             self.num_calls += 1
             if closure is None:
                 self._judge(watched)
             self._apply_rate(watched)
             if closure is not None and self._judges_closures:
                 watched.back_up_if_it_searches()
-                judged = self._judged_closure(watched, closure)
+                judged = _judged(closure, lambda: self.judge(optimizer))
                 if len(args) > 1:
                     return (args[0], judged, *args[2:]), kwargs
                 return args, {**kwargs, "closure": judged}
@@ -220,11 +231,9 @@ class OptimizerHooks(UpdateJudge):
         """Give up after a fault; where the hooks stay, do `bare` instead of what failed, the first time."""
         was_bare = self._is_bare
         self._give_up(error)
-        try:
+        with self._survive:
             if not (self._is_removed or was_bare):
                 bare()
-        except Exception as further:
-            self._give_up(further)
 
     def _give_up(self, error: Exception) -> None:
         if self.stays_after_fault and not self._is_bare:
@@ -232,23 +241,6 @@ class OptimizerHooks(UpdateJudge):
         else:
             self.remove()
         self._on_fault(error)
-
-    def _prepare_barely(self, watched: WatchedOptimizer, is_plain: bool) -> None:
-        """Prepare an update after a fault; `is_plain` is whether it has no closure."""
-        self.in_step = True
-        if watched.is_changed:
-            watched.restore()
-        if is_plain:
-            watched.judge_barely(self.clip, self._in_all)
-        self._apply_rate(watched)
-
-    def _judged_closure(self, watched: WatchedOptimizer, closure: Callable[[], Any]) -> Callable[[], Any]:
-        def judged() -> Any:
-            loss = closure()
-            self.judge(watched.optimizer)
-            return loss
-
-        return judged
 
     def judge(self, optimizer: torch.optim.Optimizer) -> None:
         """Look at the gradients of `optimizer` now: hide non-finite ones, and clip."""
@@ -262,3 +254,14 @@ class OptimizerHooks(UpdateJudge):
                 self._judge(watched)
         except Exception as error:
             self._fall_back(error, lambda: watched.judge_barely(self.clip, self._in_all))
+
+
+def _judged(closure: Callable[[], Any], judge: Callable[[], None]) -> Callable[[], Any]:
+    """Return a closure that computes gradients, and then lets them be judged."""
+
+    def call() -> Any:
+        loss = closure()
+        judge()
+        return loss
+
+    return call

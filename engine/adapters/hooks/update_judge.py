@@ -10,6 +10,7 @@ from typing import Final, cast
 import torch
 from torch import Tensor
 
+from .device_gradients import judge_late, read_waiting
 from .gradient_reader import Norms
 from .layer_watch import LayerWatch, MeasuredLayers, TakenHistograms
 from .watched_optimizer import NO_CLIP, LearningRate, WatchedOptimizer
@@ -57,7 +58,7 @@ class Update:
 class UpdateJudge:
     """The learning rate and the clip in force, and what was seen at the updates of the newest step: `update`.
 
-    `judges_losses`, `agree` and `rehearse` are explained in `OptimizerHooks`.
+    `judges_losses`, `agree`, `rehearse` and `on_late_skip` are explained in `OptimizerHooks`.
     """
 
     def __init__(self, layers: LayerWatch) -> None:
@@ -69,6 +70,7 @@ class UpdateJudge:
         self.agree: Callable[[Tensor], Tensor] | None = None
         self._agreed: Tensor | None = None
         self.rehearse: Callable[[], None] | None = None
+        self.on_late_skip: Callable[[], None] | None = None
         self._unjudged: list[float | Tensor] = []
 
     def take(self) -> Update:
@@ -87,11 +89,8 @@ class UpdateJudge:
             self.rehearse()
         reader = watched.reader
         if not reader.refresh():
-            self.layers.note_gradients(reader.parameters)
-            losses, self._unjudged = self._unjudged, []
-            norms, finite = watched.judge_on_device(losses if self._is_loss_known else (), self.clip, self._in_all)
-            self.update.norms += (norms,)
-            self.update.finite = finite if self.update.finite is None else self.update.finite & finite
+            self._settle_late(watched)
+            self._judge_on_device(watched)
             return
         norms = reader.read()
         scale = watched.optimizer.__dict__.get("grad_scale")  # of a GradScaler that leaves them to the fused kernel
@@ -102,7 +101,6 @@ class UpdateJudge:
             if clip.norm is not None and math.isfinite(clip.norm) and norms.total > 0:
                 divisor *= norms.total / clip.norm  # the user has clipped: show the norm before it
         if divisor != 1.0:
-            assert not isinstance(norms.squares, Tensor)
             norms.squares = [square / divisor**2 for square in norms.squares]
             norms.total /= divisor
         if self.layers.is_due:
@@ -112,12 +110,38 @@ class UpdateJudge:
         is_bad = bool(norms.bad)
         if self._unjudged and self._has_bad_loss():
             is_bad = update.is_loss_bad = True
-        if (is_bad or self.agree is not None) and not self._counts_everywhere(is_bad=is_bad):
+        if (is_bad or self.agree is not None) and not self._counts_everywhere(is_bad=is_bad, watched=watched):
             update.is_bad_elsewhere |= not is_bad
             update.bad += clip.bad or norms.bad
             watched.hide_gradients()
         elif norms.total > self.clip:
             watched.scale_gradients(min(1.0, self.clip / (norms.total * divisor)))
+
+    def _judge_on_device(self, watched: WatchedOptimizer) -> None:
+        """Judge gradients on an accelerator: there, or with a single wait if the optimizer takes no flag."""
+        reader, update = watched.reader, self.update
+        self.layers.note_gradients(reader.parameters)
+        losses, self._unjudged = self._unjudged if self._is_loss_known else [], []
+        if watched.takes_flag:
+            norms, finite = judge_late(watched, losses, self.clip, self._in_all if self.agree else None)
+            update.norms += (norms,)
+            update.finite = finite if update.finite is None else update.finite & finite
+            return
+        norms, factor, is_loss_finite = read_waiting(watched, losses, self.clip)
+        update.norms += (norms,)
+        update.is_loss_bad |= not is_loss_finite
+        is_bad = bool(norms.bad) or not is_loss_finite
+        if (is_bad or self.agree is not None) and not self._counts_everywhere(is_bad=is_bad, watched=watched):
+            update.is_bad_elsewhere |= not is_bad
+            update.bad += norms.bad
+            watched.hide_gradients()
+        elif factor < 1.0:
+            watched.scale_gradients(factor)
+
+    def _settle_late(self, watched: WatchedOptimizer) -> None:
+        """Let the verdict on the last update take effect, which an accelerator gave after the update had returned."""
+        if watched.settle_late() and self.on_late_skip is not None:
+            self.on_late_skip()
 
     def _has_bad_loss(self) -> bool:
         """Return whether a loss of the step decides against its update."""
@@ -129,9 +153,11 @@ class UpdateJudge:
         """Whether a loss may decide about an update: it does so in all processes."""
         return self.agree is not None or num_processes() == 1
 
-    def _counts_everywhere(self, *, is_bad: bool) -> bool:
+    def _counts_everywhere(self, *, is_bad: bool, watched: WatchedOptimizer) -> bool:
         """Return whether an update that `is_bad` here or not is carried out, in all processes."""
-        return not is_bad if self.agree is None else bool(self._in_all(torch.tensor(not is_bad)))
+        if self.agree is None:
+            return not is_bad
+        return bool(self._in_all(torch.tensor(not is_bad, device=watched.reader.parameters[0].device)))
 
     def _in_all(self, finite: Tensor) -> Tensor:
         """Return the flag of an update that is True only if it is in all processes, which are asked once for each."""
@@ -140,6 +166,14 @@ class UpdateJudge:
         if self._agreed is None:
             self._agreed = self.agree(finite)
         return finite & self._agreed
+
+    def _prepare_barely(self, watched: WatchedOptimizer, is_plain: bool) -> None:
+        """Prepare an update after a fault; `is_plain` is whether it has no closure."""
+        if watched.is_changed:
+            watched.restore()
+        if is_plain:
+            watched.judge_barely(self.clip, self._in_all)
+        self._apply_rate(watched)
 
     def _finish_barely(self, watched: WatchedOptimizer) -> None:
         """Finish an update after a fault. The other processes must not wait for a judgement that was not made."""

@@ -66,6 +66,8 @@ class WatchedOptimizer:
         self._groups: list[dict[str, Any]] = []
         self._backup: tuple[list[Tensor], Mapping[str, Any]] | None = None
         self._undo = DeviceUndo(optimizer)
+        self.settle_late = self._undo.settle
+        """Let the verdict on the last update take effect on an accelerator; return whether it did not count."""
 
     @property
     def is_hidden(self) -> bool:
@@ -133,23 +135,15 @@ class WatchedOptimizer:
                 copy.deepcopy(self.optimizer.state_dict()),
             )
 
-    def judge_on_device(
-        self, losses: Sequence[float | Tensor], clip: float, in_all: Callable[[Tensor], Tensor]
-    ) -> tuple[Norms, Tensor]:
-        """Let the update count only if losses and gradients are finite; return the norms and the flag on the device.
+    @property
+    def takes_flag(self) -> bool:
+        """Whether an update reads a flag on the device, so that nothing waits for the verdict."""
+        return self._undo.takes_flag
 
-        Gradients whose norm is above `clip` are scaled down to it. `in_all` returns whether a flag is True in all
-        processes, on the device.
-        """
-        norms, self.clip = self.clip.norms or self.reader.read_on_device(), NO_CLIP
-        assert isinstance(norms.squares, Tensor)
-        total = norms.squares.sum().sqrt()
-        scalars = [loss.to(total) if isinstance(loss, Tensor) else total.new_tensor(loss) for loss in losses]
-        finite = in_all(torch.isfinite(torch.stack([total, *scalars])).all())
-        scale = torch.clamp(total / clip, min=1.0) if math.isfinite(clip) else None
+    def guard(self, found_inf: Tensor, scale: Tensor | None) -> None:
+        """Let the next update count only where `found_inf` is 0, with gradients divided by `scale` unless `None`."""
         self.is_changed = True
-        self._undo.guard(self.reader.parameters, finite, scale)
-        return norms, finite
+        self._undo.guard(self.reader.parameters, found_inf, scale)
 
     def restore(self) -> None:
         """Restore learning rates, gradients and, after a suppressed update, everything else that it changed."""

@@ -1,13 +1,13 @@
 """Name the operation behind a non-finite step by repeating the network alone, with its kept inputs and gradients.
 
-For trainings whose loop cannot be repeated: no line, trainers, and accelerators. The loss outside the network is not
+For trainings whose loop cannot be repeated: those of trainers, and on accelerators. The loss outside the network is not
 repeated: if what reaches the network's outputs is not finite, the fault is named as the loss's.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -37,12 +37,17 @@ class _Call:
 
 
 class ModelReplay:
-    """Keeps the forward passes of `models` since the last settled step, by reference, and repeats them on demand."""
+    """Keeps the forward passes of `models` in the newest step and the one before, by reference, and repeats them.
+
+    Inside a compiled network nothing is kept: a hook would end the compiled region. A network that is handed over
+    compiled is watched from outside.
+    """
 
     def __init__(self, models: Mapping[str, nn.Module]) -> None:
-        self._models = {name: unwrapped(model) for name, model in models.items()}
+        self._models = {name: _watchable(model) for name, model in models.items()}
         self._names = {id(model): name for name, model in self._models.items()}
         self._calls: list[_Call] = []
+        self._former: list[_Call] = []
         self._handles: list[Any] = []
         self._is_repeating = False
 
@@ -64,21 +69,31 @@ class ModelReplay:
         self._handles.clear()
         self.forget()
 
-    def forget(self) -> None:
-        """Forget the forward passes: their step is settled."""
-        self._calls.clear()
+    def end_step(self, *, is_settled: bool) -> None:
+        """Forget the passes of the step before, and those of the newest step too if its verdict `is_settled`."""
+        self._former = [] if is_settled else self._calls
+        self._calls = []
 
-    def name_fault(self) -> tuple[Fault, float]:
-        """Repeat the kept passes, traced. Return the fault and the seconds it took; all else is restored."""
+    def forget(self) -> None:
+        """Forget all passes."""
+        self.end_step(is_settled=True)
+
+    def name_fault(self, *, former: bool = False) -> tuple[Fault, float]:
+        """Repeat the passes of the newest step, or of the `former` one, traced. All else is restored.
+
+        Return the fault and the seconds it took.
+        """
         started = time.perf_counter()
         try:
-            fault = self._repeated()
+            fault = self._repeated(self._former if former else self._calls)
         except Exception as error:  # out of memory, for example: a diagnosis must not end a foreign training
             line = (str(error).strip() or type(error).__name__).splitlines()[0]
             fault = Fault(NOT_REPLAYED, detail=f"the repetition failed: {line}")
         return fault, time.perf_counter() - started
 
     def _before(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if torch.compiler.is_compiling():
+            return
         if self._is_repeating or not torch.is_grad_enabled() or len(self._calls) >= _MOST_CALLS:
             return
         with suppress(Exception):  # a kept pass is a help, not a need
@@ -87,6 +102,8 @@ class ModelReplay:
             self._calls.append(_Call(self._names[id(model)], model, args, kwargs, random_state(device)))
 
     def _after(self, model: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if torch.compiler.is_compiling():
+            return
         if self._is_repeating or not self._calls or self._calls[-1].model is not model:
             return
         with suppress(Exception):
@@ -95,14 +112,14 @@ class ModelReplay:
                 if tensor.requires_grad:
                     tensor.register_hook(_keep(call.grads, number))
 
-    def _repeated(self) -> Fault:
-        for call in self._calls:
+    def _repeated(self, calls: Sequence[_Call]) -> Fault:
+        for call in calls:
             fault = self._repeat(call)
             if fault is not None:
                 return fault
-        if not self._calls:
-            return Fault(NOT_REPLAYED, detail="the network was not called with gradients in this step")
-        for call in self._calls:
+        if not calls:
+            return Fault(NOT_REPLAYED, detail="the network was not called with gradients in this step, or compiled")
+        for call in calls:
             for grad in call.grads.values():
                 if not is_finite(grad):
                     return Fault(
@@ -123,7 +140,8 @@ class ModelReplay:
 
     def _repeat(self, call: _Call) -> Fault | None:
         """Repeat one pass; return its fault, or `None` if network and gradients are finite."""
-        model, tracer = call.model, Tracer(call.model)
+        model = unwrapped(call.model)
+        tracer = Tracer(model)
         self._is_repeating = True
         try:
             with _untouched(model, call.random), torch.compiler.set_stance("force_eager"), tracer.watching():
@@ -143,6 +161,11 @@ class ModelReplay:
                 return None if origin is None else _fault_in(call.name, origin)
         finally:
             self._is_repeating = False
+
+
+def _watchable(model: nn.Module) -> nn.Module:
+    """Return the module whose calls are kept: a compiled one itself, or the network inside its wrappers."""
+    return model if hasattr(model, "_orig_mod") else unwrapped(model)
 
 
 def _fault_in(name: str, origin: Origin) -> Fault:

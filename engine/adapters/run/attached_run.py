@@ -255,8 +255,8 @@ class AttachedRun(AttachedRecords):
         """Record one step. Return whether it was skipped, as far as the host knows."""
         self._step = number = self._step + 1
         reading.number, reading.progress, reading.time = number, self.live.progress, time.time()
+        is_skipped = reading.update.is_skipped  # before another thread may read it, and with it a late verdict
         self._rows.append(reading)
-        is_skipped = reading.update.is_skipped
         if is_skipped or self._left is not None:
             self.settle()
             self._attention |= self.commands.is_proposed

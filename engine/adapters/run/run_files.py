@@ -115,6 +115,12 @@ def newest_error() -> BaseException | None:
     return getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
 
 
+def error_since(earlier: BaseException | None) -> BaseException | None:
+    """Return the exception that ended the program, if there is one besides the `earlier` one. For use at exit."""
+    error = newest_error()
+    return None if error is earlier else error
+
+
 def program_of() -> str:
     """Return the name of the running program, such as 'train.py'."""
     name = Path(sys.argv[0]).name

@@ -10,6 +10,7 @@ import numpy as np
 
 from engine.adapters.hooks.gradient_reader import listed, part_norms
 from engine.adapters.run.attached_state import Attachable
+from engine.adapters.steps.arrival import bring_to_host
 from engine.adapters.steps.step_reading import StepReading, Verdict, values_of, verdict_of
 from engine.adapters.steps.step_table import in_tables, is_plain, table_of
 from engine.journal.transaction import StepPoints
@@ -39,6 +40,7 @@ class StepRecords:
     def record(self, readings: Sequence[StepReading], *, is_newest: bool = True) -> None:
         """Record steps, with what monitors and guardian find in each. `is_newest` is whether no later step waits."""
         done = 0
+        bring_to_host(readings)
         with np.errstate(all="ignore"):
             for together in in_tables(readings):
                 done += len(together)
@@ -88,6 +90,7 @@ class StepRecords:
 
     def record_again(self, reading: StepReading) -> None:
         """Record the row of a step that counted once more, in place of the first one: it has further numbers."""
+        bring_to_host([reading])
         if is_plain(reading):
             table = table_of([reading], knows_data=self._recorder.state.spec.knows_data)
             self._recorder.journal.record_points(table.points(0, 1))

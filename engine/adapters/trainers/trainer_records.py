@@ -13,7 +13,7 @@ from torch import Tensor
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
 from engine.adapters.hooks.update_judge import Update
 from engine.adapters.hooks.weight_norms import WeightNorms
-from engine.adapters.replays.model_replay import ModelReplay
+from engine.adapters.replays.network_replays import NetworkReplays
 from engine.adapters.run.attached_run import AttachedRun
 from engine.adapters.run.attached_state import AttachedState, LoaderPosition
 from engine.adapters.steps.step_reading import StepReading
@@ -54,7 +54,7 @@ class TrainerRecords:
         self.weights = WeightNorms()
         self._run: AttachedRun | None = None
         self._live: AttachedState | None = None
-        self._replay: ModelReplay | None = None
+        self._replays: NetworkReplays | None = None
 
     @property
     def is_open(self) -> bool:
@@ -96,11 +96,10 @@ class TrainerRecords:
             weight_norms=self.weights.read(self.hooks),
         )
         self.logged = {}
-        if run.add(reading) and self._replay is not None and run.replays.is_due(update, run.step):
-            fault, seconds = self._replay.name_fault()
-            run.name_fault(fault, run.step, seconds)
-        if self._replay is not None:
-            self._replay.forget()
+        is_late = update.finite is not None
+        is_skipped = run.add(reading)
+        if self._replays is not None:
+            self._replays.end_step(update, is_skipped=is_skipped, is_late=is_late)
         self.clock.restart()
 
     @while_open

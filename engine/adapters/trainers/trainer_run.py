@@ -19,10 +19,10 @@ from engine.adapters.hooks import patches
 from engine.adapters.hooks.gradient_reader import ParameterNames
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
 from engine.adapters.ranks.rank_words import RankWord, RankWords
-from engine.adapters.replays.model_replay import ModelReplay
+from engine.adapters.replays.network_replays import NetworkReplays
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import AttachedState
-from engine.adapters.run.run_files import newest_error
+from engine.adapters.run.run_files import error_since, newest_error
 from engine.adapters.run.settings import leave_to_rank_0
 from engine.adapters.trainers.trainer_records import TrainerRecords, while_open
 from engine.adapters.trainers.training import RunOptions, TrainerTraining, opened_run
@@ -107,8 +107,8 @@ class TrainerRun(TrainerRecords):
         if self.hooks is not None:
             self.hooks.retire()
             patches.remove(self.hooks)
-        if self._replay is not None:
-            self._replay.retire()
+        if self._replays is not None:
+            self._replays.retire()
         self._close_run(error)
 
     def _open(self, training: TrainerTraining) -> None:
@@ -128,8 +128,7 @@ class TrainerRun(TrainerRecords):
         self._run = run = opened_run(self._adapter, self.options, training, live)
         self._frame, run.on_look = training.frame, self._look
         if training.num_ranks == 1:  # one of several cannot repeat a pass alone: layers may wait for the others
-            self._replay = ModelReplay(training.replayed or training.models)
-            self._replay.watch()
+            self._replays = NetworkReplays(training.replayed or training.models, run, hooks)
         self.knobs.declare_in(run)
         self._earlier_error = newest_error()
         atexit.register(self.at_exit)
@@ -139,6 +138,8 @@ class TrainerRun(TrainerRecords):
 
     def end(self, reason: str) -> None:
         """End the run; a second call does nothing."""
+        if self._replays is not None:
+            self._replays.end()
         self._close_run(reason)
         self._unhook()
 
@@ -165,8 +166,7 @@ class TrainerRun(TrainerRecords):
 
     def at_exit(self) -> None:
         """End the run with the program: as failed if an exception ended it."""
-        error = newest_error()
-        if error is not None and error is not self._earlier_error:
+        if (error := error_since(self._earlier_error)) is not None:
             self.fail(error)
         else:
             self.end("ended with the program")
@@ -208,8 +208,8 @@ class TrainerRun(TrainerRecords):
 
     def _unhook(self) -> None:
         atexit.unregister(self.at_exit)
-        hooks, ranks, replay = self.hooks or self._former, self._ranks, self._replay
-        self.hooks = self._ranks = self._replay = None
+        hooks, ranks, replays = self.hooks or self._former, self._ranks, self._replays
+        self.hooks = self._ranks = self._replays = None
         self._former = hooks  # removed again at the end: inside a hook of torch it cannot be
         if ranks is not None and ranks.is_first:
             with suppress(Exception):
@@ -219,8 +219,8 @@ class TrainerRun(TrainerRecords):
                 patches.remove(hooks)
                 hooks.remove()
         with suppress(Exception):
-            if replay is not None:
-                replay.remove()
+            if replays is not None:
+                replays.remove()
 
     # --- steps ----------------------------------------------------------------------------
 

@@ -131,7 +131,7 @@ class StepMonitor:
         step = _with_evidence(step, report)
         metrics, observed = self._record(step, report)
         for event in observed:
-            self._recorder.record_event(event)
+            self._recorder.record_event(event, step=report.index + 1)
         observation = StepObservation(
             number=report.index + 1,
             finite=report.finite,
@@ -191,15 +191,15 @@ class StepMonitor:
         memory = self._memory
         memory.skipped_in_a_row += 1
         memory.clean_steps = 0
-        skipped = describe_skip(report, step.evidence.sample_ids)
-        self._recorder.record_event(skipped)
+        skipped, number = describe_skip(report, step.evidence.sample_ids), report.index + 1
+        self._recorder.record_event(skipped, step=number)
         if memory.note_alert(_NON_FINITE):
-            remedy = _remedy(self._recorder.state.spec)
-            self._recorder.record_event(AlertRaised(_NON_FINITE, f"step {report.index + 1}: {skipped.reason}", remedy))
+            alert = AlertRaised(_NON_FINITE, f"step {number}: {skipped.reason}", _remedy(self._recorder.state.spec))
+            self._recorder.record_event(alert, step=number)
         found = self._name_fault(step, report)
         if memory.skipped_in_a_row >= self._config.guard.max_skipped_in_a_row:
             raise TrainingDivergedError(
-                f"{memory.skipped_in_a_row} steps in a row were not finite, the last at step {report.index + 1}: "
+                f"{memory.skipped_in_a_row} steps in a row were not finite, the last at step {number}: "
                 f"{memory.guardian.place or skipped.reason}; {self._way_out()}"
             )
         return replace(
@@ -232,8 +232,8 @@ class StepMonitor:
         moved = any(other.pending.resolve().finite for other in self._in_flight)
         found = self.forensics.investigate(step.evidence, report, weights_as_then=not moved)
         if found is not None:
-            self._recorder.record_event(found.named)
-            self._recorder.record_event(found.alert)
+            self._recorder.record_event(found.named, step=report.index + 1)
+            self._recorder.record_event(found.alert, step=report.index + 1)
         return found
 
     # --- gate -----------------------------------------------------------------------------

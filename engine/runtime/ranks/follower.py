@@ -38,7 +38,7 @@ from engine.runtime.start.open_run import open_data
 from engine.runtime.validator import validation_plan
 from engine.task import DataGoneError, load_task
 from engine.training.data.batch import Batch
-from engine.training.device import thread_count
+from engine.training.device import computing
 from engine.training.step import PendingReport
 from engine.training.step_plan import StepPlan, plan_for
 
@@ -253,7 +253,7 @@ def _follow(group: RankGroup, launch: Launch, interrupt: Interrupt) -> int:
     interrupt.react_as(config.preemption.reactions())
     device = orders.device_of(hello["device"], launch)
     group.connect(device, config.distributed.timeout_seconds)
-    with thread_count(config.training.threads):
+    with computing(config.training):
         _train(group, config, device, interrupt)
     return 0
 

@@ -1,0 +1,29 @@
+"""Survive a fault of the cockpit's own: it must not end a foreign training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import final
+
+
+@final
+class Survive:
+    """A context that hands an exception of its block to `on_fault`, and then goes on after the block.
+
+    What is no Exception passes through: a stop, or an interrupt of the user's. One object serves any number of blocks,
+    also one in another, and in any thread.
+    """
+
+    def __init__(self, on_fault: Callable[[Exception], None]) -> None:
+        self._on_fault = on_fault
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
+        """Hand an exception on. Return whether it was one."""
+        if not isinstance(error, Exception):
+            return False
+        self._on_fault(error)
+        return True
