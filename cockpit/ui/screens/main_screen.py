@@ -21,6 +21,7 @@ from cockpit.session.poll_budget import PollBudget
 from cockpit.session.session import Session, SessionUpdate
 from cockpit.terminal.textual_private import MeasuresAgain, OpensQuickly
 from cockpit.text.format import escape_control
+from cockpit.text.next_steps import End
 from cockpit.ui.dialogs.action_table import unsupported
 from cockpit.ui.dialogs.dispatcher import ActionDispatcher
 from cockpit.ui.panels.charts.grid import ChartGrid
@@ -250,14 +251,9 @@ class MainScreen(OpensQuickly, MeasuresAgain, Screen[None], inherit_bindings=Fal
 
     def on_resize(self, event: events.Resize) -> None:
         """Lay out for the new size."""
-        width, height = event.size
         self._fit(event.size)
         if self.has_class("-too-small"):
-            end = self._session.end
-            goes_on = "the training continues" if end is None else f"the run has {end.word}"
-            self.query_one("#too-small", Static).update(
-                f"{width} x {height} is too small for the cockpit.\nIt needs {MIN_WIDTH} x {MIN_HEIGHT}; {goes_on}."
-            )
+            self.query_one("#too-small", Static).update(_too_small(event.size, self._session.end))
         self.call_after_refresh(self.apply_update, SessionUpdate())
 
     def _fit(self, size: Size) -> None:
@@ -279,6 +275,14 @@ def _present(session: Session, tab: str, *, alerted: bool) -> Present:
         steerable=state is None or not session.refusal,
         alerted=alerted,
         unsupported=frozenset(unsupported(session.spec)),
+    )
+
+
+def _too_small(size: Size, end: End | None) -> str:
+    """Return the text that replaces a screen of this size; `end` is that of the run, `None` while it continues."""
+    goes_on = "the training continues" if end is None else f"the run has {end.word}"
+    return (
+        f"{size.width} x {size.height} is too small for the cockpit.\nIt needs {MIN_WIDTH} x {MIN_HEIGHT}; {goes_on}."
     )
 
 
