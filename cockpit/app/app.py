@@ -21,7 +21,7 @@ from textual.screen import Screen
 from cockpit.app.shutdown import NOT_HERE, Shutdown
 from cockpit.preferences.keymap import bindings_of
 from cockpit.preferences.settings import Settings
-from cockpit.preferences.themes import IN_TURN, use_theme
+from cockpit.preferences.themes import IN_TURN, next_theme, use_theme
 from cockpit.terminal.terminal_app import TerminalApp
 from cockpit.ui.screens.splash import SplashScreen
 
@@ -214,9 +214,8 @@ class CockpitApp(TerminalApp, inherit_bindings=False):
             case "interrupt":
                 self.shutdown.interrupt()
             case "theme":
-                at = IN_TURN.index(self.theme) if self.theme in IN_TURN else -1
-                self.theme = IN_TURN[(at + 1) % len(IN_TURN)]
-                self.notify(f"theme {self.theme}, {(at + 1) % len(IN_TURN) + 1} of {len(IN_TURN)}", markup=False)
+                self.theme = next_theme(self.theme)
+                self.notify(f"theme {self.theme}, {IN_TURN.index(self.theme) + 1} of {len(IN_TURN)}", markup=False)
             case _ if self._controller is None:
                 pass
             case _ if self._controller.steering.handles(action):

@@ -55,3 +55,9 @@ def use_theme(app: App[Any], name: str) -> None:
     if name not in app.available_themes:
         raise UserError(f"there is no theme {name!r}: {did_you_mean(name, app.available_themes)}")
     app.theme = name
+
+
+def next_theme(name: str) -> str:
+    """Return the theme after `name` in turn; the first one after a theme that has no turn."""
+    at = IN_TURN.index(name) if name in IN_TURN else -1
+    return IN_TURN[(at + 1) % len(IN_TURN)]

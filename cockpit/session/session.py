@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -11,15 +10,16 @@ from pathlib import Path
 from typing import Final
 
 from cockpit.session.activity_text import OVER, ActivityText
+from cockpit.session.following.event_feed import EventFeed
+from cockpit.session.following.journal_file import JournalFile
+from cockpit.session.following.troubles import Troubles
 from cockpit.session.heartbeat import Heartbeat
 from cockpit.session.history.history import History
 from cockpit.session.history.layers import LayerFeed
 from cockpit.session.history.loader import HistoryLoader, RowLoader
-from cockpit.session.history.troubles import Troubles
 from cockpit.session.incidents.incidents import Incident, Incidents
 from cockpit.session.outbox import CommandOutcome, Outbox, Pending
-from cockpit.session.run_summary import Best, Origin, best_of, levels_of, origin_of
-from cockpit.session.state_decoder import StateDecoder
+from cockpit.session.run_summary import Best, Origin, best_of
 from cockpit.text.format import duration
 from cockpit.text.next_steps import End, end_of
 from engine.errors import UserError
@@ -27,9 +27,6 @@ from engine.journal.disk.run_dir import CHECKPOINTS, StartWatch
 from engine.journal.reader import Entry
 from engine.journal.store import journal_file
 from engine.journal.tail import JournalTail
-from engine.journal.task_meta import TASK, spec_of
-from engine.protocol.codec import WireError
-from engine.protocol.events import RunStarted, TaskDescribed
 from engine.protocol.record import record
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import NO_SPEC, TaskSpec
@@ -44,8 +41,6 @@ RETRY_SECONDS: Final = 0.5
 
 _HALF_MADE_SECONDS: Final = 5.0
 """Seconds after opening in which an unreadable journal counts as one that is being created."""
-
-EVENTS_PER_LOOK: Final = 1_000
 
 _STARTING: Final = "starting"
 
@@ -96,11 +91,7 @@ class Session(Outbox):
     ) -> None:
         super().__init__(run_dir, actor=actor, can_steer=can_steer, clock=clock)
         self._start = StartWatch(run_dir) if awaits_start else None
-        self.state: RunState | None = None
-        self.spec: TaskSpec = NO_SPEC
         self.history = History()
-        self.chance: Mapping[str, float] = {}
-        self.origin = Origin()
         self.pulse = _STARTING
         self.steps_per_second: float | None = None
         self.remaining: float | None = None
@@ -113,8 +104,7 @@ class Session(Outbox):
         self.layers = LayerFeed(self.history, self._open)
         self._life = Heartbeat(clock())
         self._journal = journal_file(run_dir)
-        self._tail: JournalTail | None = None
-        self._inode, self._is_lost = 0, False  # lost: there was no file in the journal's place at the last look
+        self._file = JournalFile(self._journal, self._open, self._life)
         self._opened_at = self._retry_at = clock()
         self._troubles = Troubles()
         self._forget()
@@ -163,27 +153,24 @@ class Session(Outbox):
 
     def close(self) -> None:
         """Close the journal."""
-        self._feed.close()
+        self._loader.close()
         self.layers.close()
         self._close_sender()
-        if self._tail is not None:
-            self._tail.close()
-            self._tail = None
+        self._file.close()
 
     def _forget(self) -> None:
         """Reset everything that was read: the journal is another file, or was never read."""
-        self.state, self.spec = None, NO_SPEC
-        self.chance, self.origin = {}, Origin()
-        self._version = -1
-        self._state_text = StateDecoder()
-        self._knows_spec = False
-        self._last_event = 0
-        self._unread = False
-        self._history_version = self.history.version
-        self._entries: list[Entry] = []
+        self.state: RunState | None = None
+        self.spec: TaskSpec = NO_SPEC
+        self.chance: Mapping[str, float] = {}
+        self.origin = Origin()
         self.incidents = Incidents()
+        self._entries: list[Entry] = []
+        self._version = -1
+        self._history_version = self.history.version
         self._watch = ActivityText(self.run_dir / CHECKPOINTS)
-        self._feed = self._new_loader()
+        self._events = EventFeed(self.run_dir, self._troubles)
+        self._loader = self._new_loader()
 
     def _new_loader(self) -> RowLoader:
         """Return a reader of the journal's rows, from their first on."""
@@ -204,8 +191,8 @@ class Session(Outbox):
         if self._troubles.found:
             self._version = -1
             self._retry_at = now + RETRY_SECONDS if self.state is not None else now
-        if self._feed.failure:
-            self._troubles.add_plain("the steps before these cannot be read", detail=self._feed.failure)
+        if self._loader.failure:
+            self._troubles.add_plain("the steps before these cannot be read", detail=self._loader.failure)
         quiet = "" if self.state is not None else _STARTING
         self.notice = self._troubles.found[0] if self._troubles.found else quiet
         return replace(update, answers=(*lost, *update.answers)) if lost else update
@@ -215,86 +202,53 @@ class Session(Outbox):
 
         Return refusals of the commands in a file that is gone.
         """
-        if self._tail is not None:
-            if not (self._life.due(now) or self._is_lost):
-                return ()
-            self._is_lost = True
-            is_same_file = _inode_of(self._journal) == self._inode
-            self._is_lost = False
-            if is_same_file:
-                return ()
-        former, self._tail, self._inode = self._tail, self._open(), _inode_of(self._journal)
+        if not self._file.is_replaced(now):
+            return ()
+        self._file.open()
         self.layers.reopen()
-        if former is not None:
-            former.close()
-        with self._tail.snapshot():
-            is_same_run = former is not None and self._life.is_of(self._tail.session())
-        if is_same_run:
+        if self._file.is_same_run():
             self._version = -1
             return ()
-        self._feed.close()
+        self._loader.close()
         self._close_sender()
         self._forget()
         return self._abandon("the journal was replaced")
 
     def _news(self, now: float) -> SessionUpdate:
-        assert self._tail is not None
+        tail = self._file.tail
+        assert tail is not None
         self.layers.look()
-        version = self._tail.version()
-        if version == self._version and not self._unread:
+        version = tail.version()
+        if version == self._version and not (self._events.behind or self._loader.behind):
             return SessionUpdate(steps=self._grown())
-        update = self._read_events(self._tail, now)
-        rewound = self._read_rows(self._tail)
-        self._unread = self._unread or self._feed.behind
+        update = self._read_events(tail, now)
+        rewound = self._read_rows(tail)
         self._version = version
         return replace(update, steps=self._grown(), rewound=rewound)
 
     def _read_events(self, tail: JournalTail, now: float) -> SessionUpdate:
-        """Read state and events in one snapshot, so that the effect of each event is in the state."""
-        with tail.snapshot():
-            text = tail.state_text()
-            events = tail.events(self._last_event, limit=EVENTS_PER_LOOK)
-            self._read_spec(tail, text, events.entries)
-            self._life.observe(tail.session(), now)
-            self.chance = self.chance or levels_of(tail.meta("chance_levels"))
-            if any(isinstance(entry.event, RunStarted) for entry in events.entries):  # each start has a configuration
-                self.origin = origin_of(tail, self.run_dir)
-        changed = self._take_state(text)
-        self._last_event = events.last_id
-        self._unread = events.num_read == EVENTS_PER_LOOK
-        self._entries.extend(events.entries)
-        self._watch.note(events.entries, now)
-        began = self.incidents.add(events.entries)
-        answers = self._match(events.entries)
-        return SessionUpdate(state=changed, entries=events.entries, answers=answers, began=began)
-
-    def _read_spec(self, tail: JournalTail, text: str | None, fresh: Sequence[Entry]) -> None:
-        """Read the spec of the task with the first state, and again after an event that replaced it."""
-        is_replaced = any(isinstance(entry.event, TaskDescribed) for entry in fresh)
-        if is_replaced or (text is not None and not self._knows_spec):
-            self._knows_spec = True
-            self.spec = spec_of(tail.meta(TASK))
+        found = self._events.look(tail)
+        self._life.observe(found.session, now)
+        self._watch.note(found.entries, now)
+        self._entries.extend(found.entries)
+        self.state = self._events.state
+        self.spec = self._events.spec
+        self.chance = self._events.chance
+        self.origin = self._events.origin
+        if found.has_spec:
             self._history_version = -1  # the best score is another, too
-            self._state_text.describe(self.spec)
+        began = self.incidents.add(found.entries)
+        answers = self._match(found.entries)
+        return SessionUpdate(state=found.has_state, entries=found.entries, answers=answers, began=began)
 
     def _read_rows(self, tail: JournalTail) -> bool:
         """Read new rows and return whether the run was rewound; unreadable rows do not hide the events."""
         try:
             with tail.snapshot():
-                return self._feed.look(tail)
+                return self._loader.look(tail)
         except UserError as error:
             self._troubles.add(error)
             return False
-
-    def _take_state(self, text: str | None) -> bool:
-        try:
-            state = None if text is None else self._state_text.decode(text)
-        except WireError as error:
-            detail = f"{self._journal} holds what this program does not know: {error}"
-            self._troubles.add_plain("the journal holds what this program does not know", detail=detail)
-            return False
-        self.state = state or self.state
-        return state is not None
 
     def _grown(self) -> bool:
         """Return whether the histories have changed since the last poll, and update the best score."""
@@ -322,13 +276,3 @@ class Session(Outbox):
 def _shown_age(seconds: float | None) -> int:
     """Return the heartbeat's age as a screen shows it, 0 while it is fresh: that it beats is no update."""
     return 0 if seconds is None or seconds < 3 else int(seconds)
-
-
-def _inode_of(journal: Path) -> int:
-    """Return the number of the file that bears the journal's name now. Raises UserError."""
-    try:
-        return os.stat(journal).st_ino
-    except OSError as error:
-        if not journal.parent.exists():
-            raise UserError("cannot read the run: its directory is gone") from None
-        raise UserError(f"cannot read {journal}: {error.strerror}") from None

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from contextlib import closing
 
 from engine.config.tree import RunConfig
-from engine.forensics.capture import Evidence
 from engine.protocol.events import Activity, EpochCompleted, Paused, SampleRejected
 from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.commands.command_processor import CommandProcessor
-from engine.runtime.monitoring.step_monitor import Launched, StepMonitor, StepTimes
+from engine.runtime.monitoring.launched_step import Launched, StepTimes
+from engine.runtime.monitoring.step_monitor import StepMonitor
 from engine.runtime.monitoring.supervisor import TrainingDivergedError
 from engine.runtime.outages.data_supply import Supply
 from engine.runtime.outages.halving import BatchHalver
@@ -19,8 +19,7 @@ from engine.runtime.outages.run_directory import Upkeep
 from engine.runtime.outages.time_limit import TimeKeeper
 from engine.runtime.recorder import RunRecorder
 from engine.task import DataGoneError, Rejection
-from engine.training.device import PartTimer, PeakMemory
-from engine.training.step import PendingReport
+from engine.training.device import PeakMemory
 from engine.training.step_plan import plan_for
 from engine.training.train_state import DrawnBatch, TrainState
 
@@ -51,7 +50,7 @@ class Loop:
         self._halver = BatchHalver(train_state, checkpointer, commands, step_monitor.settle)
         self._peak = PeakMemory(train_state.device)
         self._lag = 1 if train_state.device.type == "cuda" else 0
-        self._last_end = self._epoch_start = time.perf_counter()
+        self._epoch_start = time.perf_counter()
         self._times = StepTimes(checkpointer)
 
     def train(self) -> str:
@@ -97,8 +96,7 @@ class Loop:
     def _stand_still(self) -> None:
         with self._supply.held():
             time.sleep(_PAUSE_POLL_SECONDS)
-        self._last_end = time.perf_counter()
-        self._times.skip()
+        self._times.restart()
 
     def _is_complete(self) -> bool:
         training, state = self._config.training, self._recorder.state
@@ -164,21 +162,8 @@ class Loop:
         pending = self._halver.attempt(lambda: self._train_state.train_step.run(drawn.batches, plan))
         if pending is None:
             return None
-        now = time.perf_counter()
-        launched = self._launched(pending, evidence, now, drawn.transfer)
-        self._last_end = now
-        return launched
-
-    def _launched(self, pending: PendingReport, evidence: Evidence, now: float, transfer: PartTimer | None) -> Launched:
-        return Launched(
-            pending=pending,
-            evidence=evidence,
-            progress=self._train_state.progress,
-            num_samples=sum(batch.total for batch in evidence.batches),
-            wait_seconds=sum(batch.wait_seconds for batch in evidence.batches),
-            seconds=max(now - self._last_end, 1e-9),
-            times=self._times.take(now, transfer),
-            memory=self._peak.take(),
+        return self._times.launched(
+            pending, evidence, progress=self._train_state.progress, transfer=drawn.transfer, memory=self._peak.take()
         )
 
     def _checkpoint_is_due(self) -> bool:
@@ -187,11 +172,9 @@ class Loop:
 
     def _count_down(self) -> None:
         left = self._recorder.state.steps_until_pause
-        if left is None:
-            return
-        if left > 1:
+        if left is not None and left > 1:
             self._recorder.update(steps_until_pause=left - 1)
-        else:
+        elif left is not None:
             self._step_monitor.settle()
             self._recorder.record_event(Paused(before=Activity.RUNNING.value), reason="the granted steps are done")
 
@@ -229,7 +212,7 @@ class Loop:
         self._recorder.update(total_steps=self._train_state.total_steps(self._recorder.state))
         self._recorder.watch_writers()
         self._checkpoint_epoch(done, best)
-        self._last_end = time.perf_counter()
+        self._times.restart_pace()
 
     def _checkpoint_epoch(self, done: int, best: bool) -> None:
         every = self._config.checkpoint.every_epochs

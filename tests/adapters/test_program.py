@@ -291,12 +291,12 @@ def program_of_ranks(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Genera
     """Return a function that connects a process of a program: its rank, and how many there are, here and in all."""
     started: queue.Queue[tuple[str, subprocess.Popen[bytes]]] = queue.Queue()
 
-    def start(supervised: object, address: str) -> subprocess.Popen[bytes]:
+    def start(_: Program, address: str) -> subprocess.Popen[bytes]:
         child = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
         started.put((address, child))
         return child
 
-    monkeypatch.setattr("engine.adapters.programs.program._Supervised._start", start)
+    monkeypatch.setattr("engine.adapters.programs.program.start_child", start)
     program = Program(command_of(["--", "cat"]), directory)
     running = threading.Thread(target=run_program, args=(program, Interrupt()))
     running.start()

@@ -24,7 +24,7 @@ MAKERS: Final = {
     "engine/forensics/ablation.py": {"with_measured"},
     "engine/forensics/profile.py": {"with_measured"},
     "engine/adapters/trainers/training.py": {"RunState", "with_decided", "with_measured"},
-    "cockpit/session/state_decoder.py": {"replace"},
+    "cockpit/session/following/state_decoder.py": {"replace"},
     "cockpit/cli/commands/reading/status.py": {"RunState"},
 }
 """How each module may make a state: the declaration of records, `state`, `wire` and the decoder for others, the start

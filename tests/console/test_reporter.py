@@ -18,7 +18,8 @@ from rich.console import Console
 
 import cockpit.console.reporter
 from cockpit.console.reporter import PLAIN_SECONDS, ConsoleReporter
-from cockpit.session.session import EVENTS_PER_LOOK, Session
+from cockpit.session.following.event_feed import EVENTS_PER_LOOK
+from cockpit.session.session import Session
 from cockpit.terminal.safe_stream import open_console
 from engine.journal.store import JOURNAL_FILE
 from engine.protocol import events as e

@@ -18,9 +18,10 @@ from textual.widgets import ContentSwitcher, Input, Static
 from cockpit.preferences.first_run import HINT
 from cockpit.preferences.settings import Settings
 from cockpit.session.poll_budget import PollBudget
-from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
+from cockpit.session.session import Session, SessionUpdate
 from cockpit.terminal.textual_private import MeasuresAgain, OpensQuickly
 from cockpit.text.format import escape_control
+from cockpit.text.next_steps import End
 from cockpit.ui.dialogs.action_table import unsupported
 from cockpit.ui.dialogs.dispatcher import ActionDispatcher
 from cockpit.ui.panels.charts.grid import ChartGrid
@@ -28,13 +29,13 @@ from cockpit.ui.panels.status.alert_banner import Banner
 from cockpit.ui.panels.status.header import Header
 from cockpit.ui.panels.status.pending_commands import PendingStrip
 from cockpit.ui.panels.toolkit.panel import Panel
-from cockpit.ui.panels.toolkit.panel_faults import PanelFailed
+from cockpit.ui.panels.toolkit.panel_updates import PanelUpdates, is_displayed
+from cockpit.ui.panels.toolkit.update_throttle import UpdateThrottle
 from cockpit.ui.screens.answer_strip import AnswerStrip
 from cockpit.ui.screens.compositor import hold_back, install_compositor
 from cockpit.ui.screens.key_bar import KeyBar, Present
 from cockpit.ui.screens.tab_bar import TABS, TabBar
 from cockpit.ui.screens.tabs import side_panels, tab_of
-from cockpit.ui.screens.update_throttle import UpdateThrottle
 from engine.protocol.events import Activity
 
 MIN_WIDTH, MIN_HEIGHT = 60, 18
@@ -42,12 +43,6 @@ MIN_WIDTH, MIN_HEIGHT = 60, 18
 
 _HIDDEN_SECONDS = 3.0
 """Interval of updates behind a dialog while only metrics change: for each, Textual renders the whole screen dimmed."""
-
-_CHART_SECONDS = 0.35
-"""Interval of the charts' updates while only new steps arrive."""
-
-_COLUMN_SECONDS = 2.0
-"""Interval of the side column's updates while only new steps arrive."""
 
 _TABS_AFTER = 0.3
 """Seconds between the first picture and the construction of each further tab."""
@@ -87,15 +82,9 @@ class MainScreen(OpensQuickly, MeasuresAgain, Screen[None], inherit_bindings=Fal
         self._settings = settings
         self._steering = steering
         self.pace = PollBudget()
-        self._seen: set[Panel] = set()
-        self._told: set[Panel] = set()
-        self._off: set[Panel] = set()
-        self._column_panels: frozenset[Panel] = frozenset()
         self._for_hidden = UpdateThrottle(_HIDDEN_SECONDS)
-        self._for_charts = UpdateThrottle(_CHART_SECONDS)
-        self._for_column = UpdateThrottle(_COLUMN_SECONDS)
-        self._panels: tuple[Panel, ...] = ()
         self.charts = ChartGrid(marker=settings.marker, has_time=self.pace.has_time, baseline=baseline, id="charts")
+        self._updates = PanelUpdates(self, session, self.charts)
         self.banner = Banner(marker=settings.marker, id="banner")
         self._pending = PendingStrip(id="pending")
         self.answers = AnswerStrip(marker=settings.marker, id="answers")
@@ -129,8 +118,8 @@ class MainScreen(OpensQuickly, MeasuresAgain, Screen[None], inherit_bindings=Fal
     def on_mount(self) -> None:
         """Show the first tab after the first layout."""
         # Ten queries a second over the whole tree would cost more than the rest of a quiet screen.
-        self._panels = tuple(panel for panel in self.query(Panel) if not _shows_itself(panel))
-        self._column_panels = frozenset(self.query_one("#side").query(Panel))
+        self._updates.add(panel for panel in self.query(Panel) if not _shows_itself(panel))
+        self._updates.add_column(self.query_one("#side").query(Panel))
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
@@ -173,7 +162,7 @@ class MainScreen(OpensQuickly, MeasuresAgain, Screen[None], inherit_bindings=Fal
         if name not in made and "charts" in made:  # without the charts, which are first, the screen is being removed
             tab = tab_of(name, self._settings.marker)
             await self._body.mount(tab)
-            self._panels += tuple(panel for panel in tab.walk_children(with_self=True) if isinstance(panel, Panel))
+            self._updates.add(panel for panel in tab.walk_children(with_self=True) if isinstance(panel, Panel))
         if self.tab == name != self._body.current:
             self.show_tab(name)
 
@@ -198,7 +187,7 @@ class MainScreen(OpensQuickly, MeasuresAgain, Screen[None], inherit_bindings=Fal
     def help_texts(self) -> list[tuple[str, str]]:
         """Return title and help of the visible panels, those of the tab first."""
         tab = self.query_one(f"#{self._body.current}")
-        seen = [panel for panel in self.query(Panel) if _is_displayed(panel)]
+        seen = [panel for panel in self.query(Panel) if is_displayed(panel)]
         seen.sort(key=lambda panel: tab not in panel.ancestors_with_self)
         return list(dict.fromkeys((panel.TITLE, panel.HELP) for panel in seen if panel.HELP))
 
@@ -221,7 +210,7 @@ class MainScreen(OpensQuickly, MeasuresAgain, Screen[None], inherit_bindings=Fal
             self._steering.apply_update(update)
         shown = self._for_hidden.update(update, at_once=not isinstance(self.app.screen, ModalScreen))
         is_waiting = self._session.pending or self._pending.display
-        if shown or is_waiting or self._for_charts.holds or self._for_column.holds:
+        if shown or is_waiting or self._updates.holds:
             self.apply_update(shown)
         else:
             self.charts.board.catch_up()
@@ -231,31 +220,10 @@ class MainScreen(OpensQuickly, MeasuresAgain, Screen[None], inherit_bindings=Fal
         """Pass on an update; a panel that was hidden until now gets everything."""
         if not self.is_mounted:
             return
-        is_waited_for = bool(self._session.pending)
-        charts = self._for_charts.update(update)
-        column = self._for_column.update(update, at_once=is_waited_for)
-        early = self.charts if self._is_first_picture else None
-        visible = {panel for panel in self._panels if panel not in self._off | {early} and _is_displayed(panel)}
-        for panel in visible:
-            if panel not in self._told:
-                self.update_panel(panel, FULL_UPDATE)
-            elif panel not in self._seen:
-                # The tab appears immediately with its old content; the next refresh updates it.
-                self.call_after_refresh(self.update_panel, panel, FULL_UPDATE)
-            elif what := charts if panel is self.charts else column if panel in self._column_panels else update:
-                self.update_panel(panel, what)
-        self._seen = visible
-        self._told |= visible
+        self._updates.apply(update, but=self.charts if self._is_first_picture else None)
         for panel in (self.banner, self._pending):
-            self.update_panel(panel, update)
+            self._updates.update_panel(panel, update)
         self.withhold(self._withheld)
-
-    def update_panel(self, panel: Panel, update: SessionUpdate) -> None:
-        """Update `panel`; an exception in it is reported and does not affect the screen."""
-        try:
-            panel.apply_update(self._session, update)
-        except Exception as error:
-            self.app.post_message(PanelFailed(panel, error))
 
     def withhold(self, actions: frozenset[str]) -> None:
         """Offer keys for the run's state, without those of `actions`, which this screen does not have now."""
@@ -266,12 +234,11 @@ class MainScreen(OpensQuickly, MeasuresAgain, Screen[None], inherit_bindings=Fal
 
     def switch_off(self, panel: Panel, why: str) -> None:
         """Hide `panel` and show a notice in its place."""
-        self._seen.discard(panel)
+        self._updates.switch_off(panel)
         if panel.is_attached and panel.display:
             notice = f"! {panel.TITLE} is switched off after a fault: {escape_control(why)}"
             self.mount(Static(notice, classes="switched-off", markup=False), before="#pending")
         panel.display = False
-        self._off.add(panel)
 
     def say_ended(self, lines: Sequence[str], *, failed: bool = False) -> None:
         """Show some lines about the end of the run, or hide them if there are none.
@@ -284,14 +251,9 @@ class MainScreen(OpensQuickly, MeasuresAgain, Screen[None], inherit_bindings=Fal
 
     def on_resize(self, event: events.Resize) -> None:
         """Lay out for the new size."""
-        width, height = event.size
         self._fit(event.size)
         if self.has_class("-too-small"):
-            end = self._session.end
-            goes_on = "the training continues" if end is None else f"the run has {end.word}"
-            self.query_one("#too-small", Static).update(
-                f"{width} x {height} is too small for the cockpit.\nIt needs {MIN_WIDTH} x {MIN_HEIGHT}; {goes_on}."
-            )
+            self.query_one("#too-small", Static).update(_too_small(event.size, self._session.end))
         self.call_after_refresh(self.apply_update, SessionUpdate())
 
     def _fit(self, size: Size) -> None:
@@ -316,10 +278,14 @@ def _present(session: Session, tab: str, *, alerted: bool) -> Present:
     )
 
 
+def _too_small(size: Size, end: End | None) -> str:
+    """Return the text that replaces a screen of this size; `end` is that of the run, `None` while it continues."""
+    goes_on = "the training continues" if end is None else f"the run has {end.word}"
+    return (
+        f"{size.width} x {size.height} is too small for the cockpit.\nIt needs {MIN_WIDTH} x {MIN_HEIGHT}; {goes_on}."
+    )
+
+
 def _shows_itself(panel: Panel) -> bool:
     """Return whether the panel hides itself when empty, so that it needs updates while hidden."""
     return isinstance(panel, Banner | PendingStrip | AnswerStrip)
-
-
-def _is_displayed(widget: Widget) -> bool:
-    return all(node.display for node in widget.ancestors_with_self if isinstance(node, Widget))

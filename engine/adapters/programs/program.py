@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import os
 import signal
-import subprocess
 import tempfile
 import threading
 import time
@@ -21,6 +18,7 @@ from engine.adapters.capabilities import NO_LINE, SEVERAL_RANKS
 from engine.adapters.child.link import GONE
 from engine.adapters.hooks.gradient_reader import Norms
 from engine.adapters.hooks.update_judge import Update
+from engine.adapters.programs.child_process import end_child, last_line, start_child
 from engine.adapters.programs.command import Program
 from engine.adapters.programs.connection import Connection, Listener
 from engine.adapters.programs.processes import Processes
@@ -30,7 +28,6 @@ from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.settings import NoValidation, attached_config
 from engine.adapters.steps.step_reading import StepReading
 from engine.errors import UserError
-from engine.journal.disk.run_dir import CONSOLE_LOG
 from engine.journal.sender import Sender
 from engine.protocol import commands as c
 from engine.protocol import events as e
@@ -38,8 +35,6 @@ from engine.protocol.state import Limits, RunState
 from engine.protocol.task_spec import Phase, TaskSpec
 from engine.runtime.host.interrupt import Interrupt
 
-LINK: Final = "TRAINING_COCKPIT_LINK"
-"""Environment variable with the address of the cockpit, for `engine/adapters/child/sitecustomize.py`."""
 _POLL_SECONDS: Final = 0.05
 _GRACE_SECONDS: Final = 10.0
 """Seconds from a request to stop until a program that does not reach a step boundary is terminated."""
@@ -100,7 +95,7 @@ class _Supervised:
                 listener.close()
 
     def _supervise(self, listener: Listener) -> int:
-        child = self._start(listener.address)
+        child = start_child(self._program, listener.address)
         asked_at = 0.0
         try:
             while child.poll() is None:
@@ -111,30 +106,13 @@ class _Supervised:
                 if self._is_stopped and not asked_at:
                     asked_at = time.monotonic()
                 if asked_at and time.monotonic() - asked_at > self._grace:
-                    _end(child, signal.SIGTERM)
+                    end_child(child, signal.SIGTERM)
                     asked_at = math.inf
         finally:
             if child.poll() is None:
-                _end(child, signal.SIGKILL)
+                end_child(child, signal.SIGKILL)
         listener.drain()
         return self._ended(child.returncode)
-
-    def _start(self, address: str) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, LINK: address, "PYTHONUNBUFFERED": "1"}
-        hook = str(Path(__file__).parents[1] / "child")
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (hook, os.environ.get("PYTHONPATH", ""))))
-        with (self._program.directory / CONSOLE_LOG).open("ab") as log:
-            try:
-                return subprocess.Popen(
-                    self._program.command.words,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env=environment,
-                    start_new_session=True,  # a Ctrl-C in the terminal is the cockpit's, which ends the step first
-                )
-            except OSError as error:
-                raise UserError(f"cannot start {self._program.command.words[0]!r}: {error.strerror}") from error
 
     def _ended(self, code: int) -> int:
         if self._is_stopped or (self._interrupt.is_set() and code <= 0):
@@ -146,7 +124,7 @@ class _Supervised:
             self._run.end(reason, checkpoint=False)
             return 0
         how = f"ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        last = _last_line(self._program.directory / CONSOLE_LOG)
+        last = last_line(self._program)
         self._run.fail_with(f"the program {how}{f': {last}' if last else ''}")
         return 1
 
@@ -278,24 +256,3 @@ def reading_of(row: Mapping[str, Any]) -> StepReading:
 def _same(names: tuple[str, ...]) -> tuple[str, ...]:
     """Return one object for equal names: steps with the same parts are recorded together."""
     return names
-
-
-def _end(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """End the program and its own children."""
-    with suppress(ProcessLookupError):
-        os.killpg(child.pid, number)
-    if number is signal.SIGKILL:
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(5)
-
-
-def _last_line(log: Path) -> str:
-    """Return the last line that the program printed, at most 200 characters."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 4096))
-            lines = file.read().decode("utf-8", "replace").splitlines()
-    except OSError as error:
-        logging.getLogger(__name__).warning("%s cannot be read: %s", log, error)
-        return ""
-    return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 
 from engine.config.tree import RunConfig
-from engine.forensics.capture import Evidence
 from engine.forensics.investigate import Findings, Forensics
-from engine.outputs.step_time import TIME
 from engine.outputs.system_load import SystemLoad, usable_cores
 from engine.protocol.events import AlertRaised, Event, SpikeDetected, StepSkipped, ValidationCompleted
-from engine.protocol.record import record
 from engine.protocol.task_spec import TaskSpec
-from engine.runtime.checkpointer import Checkpointer
+from engine.runtime.monitoring.launched_step import Launched
 from engine.runtime.monitoring.supervisor import Supervisor, TrainingDivergedError
 from engine.runtime.recorder import RunRecorder, record_histograms
 from engine.supervision.alerts.busy_machine import BusyMachineMonitor
@@ -25,68 +21,9 @@ from engine.supervision.gate import gate_checks
 from engine.supervision.guardian_types import StepObservation
 from engine.supervision.run_memory import EpochLoss, RunMemory
 from engine.supervision.step_metrics import StepMetrics
-from engine.training.device import PartTimer, gpu_uuid
-from engine.training.step import PendingReport, StepReport
+from engine.training.device import gpu_uuid
+from engine.training.step import StepReport
 from engine.training.train_state import TrainState
-
-
-@record
-class Launched:
-    """A step whose report may still be in transit from the device, and its data known to the host.
-
-    `wait_seconds` is the time spent waiting for data, `seconds` the total time. `times` divides the time since the step
-    before, with the validation and the checkpoints between the two. `memory` are measurements of the device's
-    memory, `by_rank` those of each rank, and `evidence_of` returns the evidence of another rank, or `None`.
-    """
-
-    pending: PendingReport
-    evidence: Evidence
-    progress: float
-    num_samples: int
-    wait_seconds: float
-    seconds: float
-    times: BetweenSteps
-    memory: Mapping[str, float] = field(default_factory=dict[str, float])
-    by_rank: Mapping[str, float] = field(default_factory=dict[str, float])
-    evidence_of: Callable[[int], Evidence | None] = lambda rank: None
-
-    def parts(self) -> dict[str, float]:
-        """Return the seconds of each part of the time since the step before, by metric; the report must be resolved."""
-        times = self.times
-        known = {**self.pending.seconds(), **(times.transfer.seconds() if times.transfer else {})}
-        known |= {"data_wait": self.wait_seconds, "validation": times.validation, "checkpoint": times.checkpoint}
-        known["other"] = max(times.whole - sum(known.values()), 0.0)
-        return {TIME + part: seconds for part, seconds in known.items()}
-
-
-@record
-class BetweenSteps:
-    """Seconds since the end of the step before: in all, and of what the loop does; and the copies to the device."""
-
-    whole: float
-    validation: float
-    checkpoint: float
-    transfer: PartTimer | None
-
-
-class StepTimes:
-    """Measures the time from step to step; `validation` counts the seconds of validations since the last step."""
-
-    def __init__(self, checkpointer: Checkpointer) -> None:
-        self.validation = 0.0
-        self._checkpointer = checkpointer
-        self.skip()
-
-    def skip(self) -> None:
-        """Leave out the time until now, of a pause or of commands."""
-        self._began, self._spent = time.perf_counter(), self._checkpointer.spent
-
-    def take(self, now: float, transfer: PartTimer | None) -> BetweenSteps:
-        """Return the times of the step that ends `now`, and begin those of the next one."""
-        spent = self._checkpointer.spent
-        times = BetweenSteps(now - self._began, self.validation, spent - self._spent, transfer)
-        self.validation, self._began, self._spent = 0.0, now, spent
-        return times
 
 
 class StepMonitor:

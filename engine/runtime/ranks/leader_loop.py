@@ -16,7 +16,8 @@ from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.commands.command_processor import CommandProcessor
 from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.loop import Loop
-from engine.runtime.monitoring.step_monitor import Launched, StepMonitor
+from engine.runtime.monitoring.launched_step import Launched
+from engine.runtime.monitoring.step_monitor import StepMonitor
 from engine.runtime.outages.data_supply import Supply
 from engine.runtime.ranks.exchange import WORD
 from engine.runtime.ranks.group import RankLostError

@@ -134,7 +134,7 @@ def _answer(tool: AgentTool, given: Mapping[str, object], caller: Caller) -> typ
         return _failed(_what_is_wrong(tool, error))
     except UserError as error:
         return _failed(str(error))
-    except Exception as error:
+    except Exception as error:  # the agent gets an answer to each call, and the server answers the next one
         _LOG.exception("the tool %s failed", tool.name)
         return _failed(f"{tool.name} failed by an error of the server ({type(error).__name__}), see its log")
     if len(text) > MAX_CHARACTERS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from cockpit.session.session import SessionUpdate
-from cockpit.ui.screens.update_throttle import UpdateThrottle
+from cockpit.ui.panels.toolkit.update_throttle import UpdateThrottle
 from engine.journal.reader import Entry
 from tests.console.scripted import FakeClock
 

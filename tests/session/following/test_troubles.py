@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from cockpit.session.history.troubles import Troubles
+from cockpit.session.following.troubles import Troubles
 from engine.errors import UserError
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from cockpit.session.state_decoder import StateDecoder
+from cockpit.session.following.state_decoder import StateDecoder
 from engine.protocol import wire
 from engine.protocol.codec import WireError
 from engine.protocol.events import Activity
