@@ -20,7 +20,7 @@ from engine.runtime.outages.time_limit import TimeKeeper
 from engine.runtime.recorder import RunRecorder
 from engine.task import DataGoneError, Rejection
 from engine.training.device import PartTimer, PeakMemory
-from engine.training.step import PendingReport
+from engine.training.gradients.step_report import PendingReport
 from engine.training.step_plan import plan_for
 from engine.training.train_state import DrawnBatch, TrainState
 

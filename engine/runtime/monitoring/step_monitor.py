@@ -26,7 +26,7 @@ from engine.supervision.guardian_types import StepObservation
 from engine.supervision.run_memory import EpochLoss, RunMemory
 from engine.supervision.step_metrics import StepMetrics
 from engine.training.device import PartTimer, gpu_uuid
-from engine.training.step import PendingReport, StepReport
+from engine.training.gradients.step_report import PendingReport, StepReport
 from engine.training.train_state import TrainState
 
 
