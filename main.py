@@ -47,7 +47,8 @@ from cockpit.terminal.lean_imports import lean_imports
 from cockpit.terminal.terminal import why_no_screen
 from cockpit.text.format import escape_control
 from engine.errors import UserError
-from engine.journal.disk.run_dir import CONSOLE_LOG, JOURNAL_FILE, create_run, discard_run, find_run
+from engine.journal.disk.find_run import find_run
+from engine.journal.disk.run_dir import CONSOLE_LOG, JOURNAL_FILE, create_run, discard_run
 from engine.protocol.words.command_syntax import program_name
 from engine.runtime.host.background import BackgroundRun, Ended
 from engine.runtime.host.imports import enough_memory, imports_only
