@@ -10,9 +10,10 @@ from typing import Any, Final
 import yaml
 
 from engine.config.keys import config_keys, config_sections, shown
+from engine.config.sections import DataConfig, Section
 from engine.config.task_class import config_class
 from engine.config.task_path import absolute_task
-from engine.config.tree import DataConfig, RunConfig, Section
+from engine.config.tree import RunConfig
 from engine.config.validate import Kind, Settings, check_keys, validated
 from engine.config.yaml_source import COMMAND_LINE, PlainDumper, Setting, read_settings, read_value
 from engine.config.yaml_source import Path as KeyPath
