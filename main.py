@@ -56,7 +56,6 @@ from engine.runtime.host.imports import enough_memory, imports_only
 from engine.runtime.host.interrupt import Interrupt, signals_to
 from engine.runtime.host.launch import Launch, torchrun_launch
 from engine.runtime.host.time_limit import time_limit
-from engine.runtime.start import late_imports
 from engine.runtime.start.preflight import check_data, check_weights
 from engine.runtime.start.restart import run_of_job
 
@@ -273,6 +272,7 @@ def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interru
 def redrive(arguments: Namespace) -> int:
     """Reproduce a run and compare it with the original. Torch is imported after the run is found."""
     from cockpit.cli.commands.analysis.reproduce import run_redrive  # noqa: PLC0415
+    from engine.runtime.start import late_imports  # noqa: PLC0415
 
     return run_redrive(arguments, late_imports.reproduce)
 
@@ -280,6 +280,7 @@ def redrive(arguments: Namespace) -> int:
 def profile(arguments: Namespace) -> int:
     """Profile steps of a run. Torch is imported after the run is found."""
     from cockpit.cli.commands.analysis.profile import run_profile  # noqa: PLC0415
+    from engine.runtime.start import late_imports  # noqa: PLC0415
 
     return run_profile(arguments, late_imports.profile)
 
@@ -287,6 +288,7 @@ def profile(arguments: Namespace) -> int:
 def evaluate(arguments: Namespace) -> int:
     """Measure a trained network on a data set. Torch is imported after the network's run is found."""
     from cockpit.cli.commands.trained.evaluate import run_eval  # noqa: PLC0415
+    from engine.runtime.start import late_imports  # noqa: PLC0415
 
     return run_eval(arguments, late_imports.evaluate)
 
@@ -294,6 +296,7 @@ def evaluate(arguments: Namespace) -> int:
 def predict(arguments: Namespace) -> int:
     """Predict the masks of given boxes. Torch is imported after the network's run is found."""
     from cockpit.cli.commands.trained.predict import run_predict  # noqa: PLC0415
+    from engine.runtime.start import late_imports  # noqa: PLC0415
 
     return run_predict(arguments, late_imports.predict)
 
@@ -301,6 +304,7 @@ def predict(arguments: Namespace) -> int:
 def export(arguments: Namespace) -> int:
     """Export a trained network. Torch is imported after the run and the packages are found."""
     from cockpit.cli.commands.trained.export import run_export  # noqa: PLC0415
+    from engine.runtime.start import late_imports  # noqa: PLC0415
 
     return run_export(arguments, late_imports.export)
 
@@ -308,6 +312,7 @@ def export(arguments: Namespace) -> int:
 def diagnose(arguments: Namespace) -> int:
     """Diagnose a run's faults. Torch is imported after evidence is found, so that its absence is reported quickly."""
     from cockpit.cli.commands.analysis.diagnose import Instruments, run_diagnose  # noqa: PLC0415
+    from engine.runtime.start import late_imports  # noqa: PLC0415
 
     return run_diagnose(arguments, Instruments(late_imports.diagnose, late_imports.ablate))
 
