@@ -9,7 +9,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 
 import sys
 
-from cockpit.terminal.shell_job import ShellJob, begin_job, wants_job
+from cockpit.terminal.shell_job import begin_job, wants_job
 from cockpit.terminal.standard_streams import complain, lead_nowhere, open_closed_streams, why_unwritten
 from engine.runtime.host.start_signals import end_on_signals, unwind_on_signals
 
@@ -43,13 +43,15 @@ from cockpit.cli.options import (
     script_of,
     train_options,
 )
+from cockpit.console.run_end import complain_of_failure, discard_refused, discard_unbegun, sum_up
 from cockpit.terminal.lean_imports import lean_imports
 from cockpit.terminal.terminal import why_no_screen
 from cockpit.text.format import escape_control
 from engine.errors import UserError
-from engine.journal.disk.run_dir import CONSOLE_LOG, JOURNAL_FILE, create_run, discard_run, find_run
+from engine.journal.disk.find_run import find_run
+from engine.journal.disk.run_dir import create_run, discard_run
 from engine.protocol.words.command_syntax import program_name
-from engine.runtime.host.background import BackgroundRun, Ended
+from engine.runtime.host.background import BackgroundRun
 from engine.runtime.host.imports import enough_memory, imports_only
 from engine.runtime.host.interrupt import Interrupt, signals_to
 from engine.runtime.host.launch import Launch, torchrun_launch
@@ -58,15 +60,7 @@ from engine.runtime.start.preflight import check_data, check_weights
 from engine.runtime.start.restart import run_of_job
 
 if TYPE_CHECKING:
-    from cockpit.preferences.settings import Settings
     from engine.adapters.programs.command import Program
-    from engine.outputs.ablation_report import Ablation, AblationRequest
-    from engine.outputs.fault_report import Diagnosis
-    from engine.outputs.inference.evaluation import EvaluationReport, EvaluationRequest, OnProgress
-    from engine.outputs.inference.export_report import ExportReport, ExportRequest
-    from engine.outputs.inference.prediction import OnImage, PredictReport, PredictRequest
-    from engine.outputs.profile_report import ProfileReport, ProfileRequest
-    from engine.outputs.reproduction_report import ReproductionReport, ReproductionRequest
     from engine.runtime.start.bootstrap import RunRequest
 
 
@@ -179,9 +173,9 @@ def _train_headless(options: TrainOptions, launch: Launch | None = None) -> int:
             raise
         finally:
             reporter.stop(final=is_final)
-        _discard_unbegun(directory, interrupt)
+        discard_unbegun(directory, interrupt)
     if code == 1:
-        _complain_of_failure(directory)
+        complain_of_failure(directory)
     return code or interrupt.exit_code()
 
 
@@ -222,86 +216,26 @@ def _train_on_screen(options: TrainOptions, baseline: Path | None) -> int:
         except UserError:
             discard_run(directory)
             raise
-        _discard_unbegun(directory, interrupt)
+        discard_unbegun(directory, interrupt)
     if ending.code == 2:
-        _discard_refused(directory, job)
+        discard_refused(directory, job)
         raise UserError(ending.error)
-    _sum_up(directory)
+    sum_up(directory)
     if ending.code == 1:
-        _complain_of_failure(directory)
+        complain_of_failure(directory)
     return ending.code or interrupt.exit_code()
 
 
 def run_program(arguments: Namespace) -> int:
-    """Run an untouched program, and watch and steer the training in it, on a screen or with reports on the console.
+    """Run an untouched program. What reads its tensors, and so needs torch, is imported once its run is there."""
+    from cockpit.app.screen_commands.program import run_and_show  # noqa: PLC0415
 
-    Raises UserError if there is no such program.
-    """
-    from cockpit.console.notify.notifier import notifying  # noqa: PLC0415
-    from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
-    from engine.adapters.programs.command import Program, command_of  # noqa: PLC0415
+    def supervise(program: Program, interrupt: Interrupt) -> int:
+        from engine.adapters.programs.program import run_program as supervise_child  # noqa: PLC0415
 
-    settings = load_settings(settings_file())
-    command = command_of(arguments.program)
-    reason = "" if arguments.no_ui else why_no_screen()
-    if reason:
-        complain(f"{reason}: continuing as with --no-ui")
-    job = None if arguments.no_ui or reason else begin_job()
-    interrupt = Interrupt(limit=time_limit(arguments.time_limit, {}))
-    heeded = signals_to(interrupt, keep_running=arguments.keep_running)
-    with heeded, notifying((*arguments.notify, *settings.notify)) as tell:
-        directory = create_run(arguments.runs_dir, arguments.run_name, stem=Path(command.name).stem)
-        tell(directory, False)
-        training = BackgroundRun(lambda: _run_program(Program(command, directory), interrupt), interrupt)
-        try:
-            ending = _watch_program(training, directory, arguments, job and (settings, job))
-        except UserError:
-            discard_run(directory)
-            raise
-    if ending.code == 2:
-        _discard_refused(directory, job)
-        raise UserError(ending.error)
-    if ending.code == 1:
-        _complain_of_failure(directory)
-    return ending.code or interrupt.exit_code()
+        return supervise_child(program, interrupt)
 
-
-def _run_program(program: Program, interrupt: Interrupt) -> int:
-    from engine.adapters.programs.program import run_program as supervise  # noqa: PLC0415
-
-    return supervise(program, interrupt)
-
-
-def _watch_program(
-    training: BackgroundRun, directory: Path, arguments: Namespace, screen: tuple[Settings, ShellJob] | None
-) -> Ended:
-    """Show a program's run until its end, on the console without a `screen`, and print its summary."""
-    from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
-
-    if screen is None:
-        reporter = ConsoleReporter(directory, quiet=arguments.quiet)
-        reporter.start()
-        training.start()
-        while (ending := training.wait(0.5)) is None:
-            pass
-        reporter.stop(final=ending.code != 2)
-        return ending
-    from cockpit.app.runner import run_on_screen  # noqa: PLC0415
-
-    settings, job = screen
-    shown = run_on_screen(directory, training, settings, job, keep_running=arguments.keep_running)
-    if shown.code != 2:
-        _sum_up(directory)
-    return Ended(shown.code, shown.error)
-
-
-def _complain_of_failure(directory: Path) -> None:
-    """Write why the run failed, and the log file that has more; on a full disk there may be none."""
-    from cockpit.session.run_summary import failure_of  # noqa: PLC0415
-
-    log, reason = directory / CONSOLE_LOG, failure_of(directory)
-    more = f"; {log} has more" if log.exists() and log.stat().st_size else ""
-    complain(f"error: the run failed{f': {escape_control(reason)}' if reason else ''}{more}")
+    return run_and_show(arguments, supervise)
 
 
 def _resumed(options: TrainOptions) -> Path | None:
@@ -335,103 +269,52 @@ def _run(request_for: Callable[[str], RunRequest], name: str, interrupt: Interru
         return train_with(recorder, request, interrupt)
 
 
-def _discard_refused(directory: Path, job: ShellJob | None) -> None:
-    """Remove the directory of a run that cannot start; after a detach only its log has the reason."""
-    if job is None or not job.has_left:
-        discard_run(directory)
-
-
-def _discard_unbegun(directory: Path, interrupt: Interrupt) -> None:
-    """Remove the directory of a run that was stopped before it had a journal."""
-    if interrupt.is_set() and not (directory / JOURNAL_FILE).exists():
-        discard_run(directory)
-
-
-def _sum_up(directory: Path) -> None:
-    from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
-
-    ConsoleReporter(directory, quiet=True).stop()
-
-
 def redrive(arguments: Namespace) -> int:
     """Reproduce a run and compare it with the original. Torch is imported after the run is found."""
     from cockpit.cli.commands.analysis.reproduce import run_redrive  # noqa: PLC0415
+    from engine.runtime.start import late_imports  # noqa: PLC0415
 
-    def drive(request: ReproductionRequest) -> ReproductionReport:
-        from engine.runtime.reproduce.reproduce import reproduce as drive_again  # noqa: PLC0415
-
-        interrupt = Interrupt()
-        with signals_to(interrupt):
-            return drive_again(request, interrupt)
-
-    return run_redrive(arguments, drive)
+    return run_redrive(arguments, late_imports.reproduce)
 
 
 def profile(arguments: Namespace) -> int:
     """Profile steps of a run. Torch is imported after the run is found."""
     from cockpit.cli.commands.analysis.profile import run_profile  # noqa: PLC0415
+    from engine.runtime.start import late_imports  # noqa: PLC0415
 
-    def measure(request: ProfileRequest) -> ProfileReport:
-        from engine.forensics.profile import profile as run_steps  # noqa: PLC0415
-
-        return run_steps(request)
-
-    return run_profile(arguments, measure)
+    return run_profile(arguments, late_imports.profile)
 
 
 def evaluate(arguments: Namespace) -> int:
     """Measure a trained network on a data set. Torch is imported after the network's run is found."""
     from cockpit.cli.commands.trained.evaluate import run_eval  # noqa: PLC0415
+    from engine.runtime.start import late_imports  # noqa: PLC0415
 
-    def measure(request: EvaluationRequest, on_progress: OnProgress) -> EvaluationReport:
-        with imports_only():
-            from engine.training.inference.evaluate import evaluate as measure_split  # noqa: PLC0415
-
-        return measure_split(request, on_progress)
-
-    return run_eval(arguments, measure)
+    return run_eval(arguments, late_imports.evaluate)
 
 
 def predict(arguments: Namespace) -> int:
     """Predict the masks of given boxes. Torch is imported after the network's run is found."""
     from cockpit.cli.commands.trained.predict import run_predict  # noqa: PLC0415
+    from engine.runtime.start import late_imports  # noqa: PLC0415
 
-    def refine(request: PredictRequest, on_image: OnImage) -> PredictReport:
-        with imports_only():
-            from engine.training.inference.predict import predict as refine_boxes  # noqa: PLC0415
-
-        return refine_boxes(request, on_image)
-
-    return run_predict(arguments, refine)
+    return run_predict(arguments, late_imports.predict)
 
 
 def export(arguments: Namespace) -> int:
     """Export a trained network. Torch is imported after the run and the packages are found."""
     from cockpit.cli.commands.trained.export import run_export  # noqa: PLC0415
+    from engine.runtime.start import late_imports  # noqa: PLC0415
 
-    def make(request: ExportRequest, say: Callable[[str], None]) -> ExportReport:
-        from engine.training.inference.export.export import export as write  # noqa: PLC0415
-
-        return write(request, say)
-
-    return run_export(arguments, make)
+    return run_export(arguments, late_imports.export)
 
 
 def diagnose(arguments: Namespace) -> int:
     """Diagnose a run's faults. Torch is imported after evidence is found, so that its absence is reported quickly."""
     from cockpit.cli.commands.analysis.diagnose import Instruments, run_diagnose  # noqa: PLC0415
+    from engine.runtime.start import late_imports  # noqa: PLC0415
 
-    def replay(folder: Path, device: str) -> Diagnosis:
-        from engine.forensics.offline import diagnose as take_again  # noqa: PLC0415
-
-        return take_again(folder, device)
-
-    def ablate(request: AblationRequest, on_variant: Callable[[str], None]) -> Ablation:
-        from engine.forensics.ablation import ablate as take_apart  # noqa: PLC0415
-
-        return take_apart(request, on_variant)
-
-    return run_diagnose(arguments, Instruments(replay, ablate))
+    return run_diagnose(arguments, Instruments(late_imports.diagnose, late_imports.ablate))
 
 
 def _default_config() -> str:

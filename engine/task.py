@@ -6,13 +6,16 @@ shared tensor through a `Tap`, which lets the engine measure the gradient of a s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from engine.config.task_class import task_class
 from engine.config.tree import RunConfig
 from engine.errors import UserError
+from engine.outputs.inference.evaluation import EvaluationRequest, Examiner, OnProgress
+from engine.outputs.inference.prediction import Predictor, PredictRequest
+from engine.outputs.inference.prediction import Prepared as Prepared  # noqa: PLC0414 - tasks import it from here
 from engine.protocol.record import record
 from engine.protocol.task_spec import TaskSpec
 
@@ -23,8 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from engine.outputs.inference.evaluation import EvaluationRequest, Examination, OnProgress, Split
-    from engine.outputs.inference.prediction import ImageResult, PredictRequest
     from engine.outputs.preview_file import Preview
 
 Tensors = Mapping[str, "Tensor"]
@@ -282,80 +283,12 @@ class HasStatistics(Protocol):
         ...
 
 
-@record
-class Prepared:
-    """The samples of one image, ready for the network, and whatever `Predictor.write` needs of the image."""
-
-    tensors: Tensors
-    count: int
-    content: Any
-
-
-class Predictor(Protocol):
-    """One prediction of a task: reads images, and writes the network's answers.
-
-    `read`, `answers` and `write` are called in several threads at a time, all else in that of the caller. `notes` are
-    sentences on what was left out on purpose.
-    """
-
-    names: tuple[str, ...]
-    notes: tuple[str, ...]
-
-    def read(self, index: int) -> Prepared:
-        """Return the samples of the image `names[index]`. Raises UnusableSample if it cannot be read."""
-        ...
-
-    def answers(self, outputs: Any) -> NDArray[Any]:
-        """Return the network's answers for a batch in the host's memory: the first axis counts its samples."""
-        ...
-
-    def write(self, index: int, prepared: Prepared, answers: Sequence[NDArray[Any]]) -> Any:
-        """Write the files of an image. The result is passed to `record`. Raises OSError."""
-        ...
-
-    def record(self, index: int, written: Any) -> ImageResult:
-        """Record the result of `write`. The calls are in the order of the images."""
-        ...
-
-    def finish(self) -> Path:
-        """Return the file of all results, after it was completed. Raises OSError."""
-        ...
-
-    def cancel(self) -> None:
-        """Remove what is incomplete; do nothing after `finish`."""
-        ...
-
-
 @runtime_checkable
 class CanPredict(Protocol):
     """A task whose network can be used on images without labels."""
 
     def predictor(self, config: Any, request: PredictRequest) -> Predictor:
         """Return the predictor of a request. Raises UserError if there is nothing to predict, before it writes."""
-        ...
-
-
-class Examiner(Protocol):
-    """One evaluation of a task: yields the samples of a split, and measures the network's answers one by one."""
-
-    split: Split
-    notes: tuple[str, ...]
-
-    def __len__(self) -> int: ...
-
-    def batches(self, batch_size: int) -> Iterator[tuple[Tensors, tuple[str, ...]]]:
-        """Yield the samples in batches on the CPU, with their names. Unusable samples are left out."""
-        ...
-
-    def add(self, outputs: Any, batch: Tensors) -> None:
-        """Measure the network's outputs for the batch that was yielded last."""
-        ...
-
-    def finish(self, on_progress: OnProgress) -> Examination | None:
-        """Return the numbers of samples and groups, `None` if there are none, after the pictures were written.
-
-        Raises UserError if writing fails.
-        """
         ...
 
 

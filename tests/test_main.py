@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import main
+from cockpit.console.run_end import complain_of_failure
 from engine.config.load import dump_config, read_resolved
 from engine.errors import UserError
 from engine.journal.disk.run_dir import CONFIG_FILE
@@ -209,14 +210,14 @@ def test_a_mistake_gets_one_sentence_exit_code_2_and_leaves_nothing_behind(
 
 
 def test_a_failure_gives_its_reason_and_names_the_log_only_where_there_is_one(tmp_path, capsys):
-    main._complain_of_failure(tmp_path / "no run")
+    complain_of_failure(tmp_path / "no run")
     run = RecordedRun(tmp_path / "run")
     run.begin()
     run.note(RunFailed("the disk is full\nmore"))
     run.close()
-    main._complain_of_failure(run.directory)
+    complain_of_failure(run.directory)
     (run.directory / "console.log").write_text("Traceback")
-    main._complain_of_failure(run.directory)
+    complain_of_failure(run.directory)
     said = capsys.readouterr().err.splitlines()
     reason = "error: the run failed: the disk is full"
     assert said == [

@@ -16,7 +16,8 @@ from cockpit.terminal.lean_imports import lean_imports
 from cockpit.text.format import escape_control
 from cockpit.ui.screens.splash import SplashScreen
 from engine.errors import UserError
-from engine.journal.disk.run_dir import has_journal, list_runs
+from engine.journal.disk.find_run import list_runs
+from engine.journal.disk.run_dir import has_journal
 
 if TYPE_CHECKING:
     from cockpit.app.controller import SessionController

@@ -7,11 +7,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from cockpit.cli.commands.reading.reading_options import add_readers, add_wait
 from cockpit.cli.commands.trained.evaluate_options import EVAL_EXAMPLES, add_eval_options
 from cockpit.cli.commands.trained.export_options import EXPORT_EXAMPLES, add_export_options
 from cockpit.cli.commands.trained.predict_options import PREDICT_EXAMPLES, add_predict_options
-from cockpit.cli.options import add_histogram_options, add_time_limit
-from cockpit.cli.parser import Parser, count, first_word, key_list, natural, positive_count, seconds, setting
+from cockpit.cli.options import add_time_limit
+from cockpit.cli.parser import (
+    Parser,
+    add_runs_dir,
+    count,
+    examples,
+    first_word,
+    key_list,
+    positive_count,
+    reader,
+    seconds,
+    setting,
+    subcommand,
+)
 from cockpit.cli.servers.server_options import add_mcp_options, add_serve_options
 from cockpit.cli.version import VersionAction
 from engine.protocol.words.command_syntax import COMMAND_WORDS, program_name, usage
@@ -71,26 +84,6 @@ examples:
   main.py send my-run note the second phase looks calm
 """
 
-_RUNS_EXAMPLES: Final = """
-exit codes: 0 done; 1 the run to delete needs --yes; 2 wrong words, no such run, or a process uses it
-examples:
-  main.py runs                                     the screen: enter opens a run, / filters, ? shows all keys
-  main.py runs --json
-  main.py runs note latest the first that converged
-  main.py runs tag my-run +baseline -draft
-  main.py runs rename my-run baseline-2
-  main.py runs delete my-run --yes
-"""
-
-_WAIT_EXAMPLES: Final = """
-names: step, epoch, phase, loss, grad_norm, lr, score, best, nan (skipped steps), alerts, spikes, activity, and every
-recorded metric, such as val/loss or "any name". An unrecorded value makes its comparison neither true nor false.
-exit codes: 0 it holds; 1 the run ended without it; 2 wrong words; 3 timed out
-examples:
-  main.py wait latest --until 'phase>=2 or nan>0 or score>.5' --timeout 3600
-  main.py wait my-run --until 'activity==paused' --json
-"""
-
 
 def build_parser(command: str = "") -> Parser:
     """Return the parser of `main.py`; its `command` is None for training, or the name of the subcommand.
@@ -98,7 +91,7 @@ def build_parser(command: str = "") -> Parser:
     For the command `attach` it knows only that one, as the first chart waits for it.
     """
     about = "Train a network, watch the run and steer it."
-    parser = Parser(prog=program_name(), description=about, epilog=_examples(_EXAMPLES))
+    parser = Parser(prog=program_name(), description=about, epilog=examples(_EXAMPLES))
     parser.add_argument("--version", action=VersionAction, help="print the version and exit")
     _add_what_to_train(parser)
     _add_where_to_train(parser)
@@ -136,7 +129,7 @@ def _add_run(commands: Any) -> None:
         help="run any PyTorch program, untouched, and watch and steer its training",
         usage=f"{program_name()} run [OPTIONS] (SCRIPT | -m MODULE | -- COMMAND) [ARGUMENT ...]",
         description="Run any PyTorch program, untouched, and watch and steer its training.",
-        epilog=_examples(_RUN_EXAMPLES),
+        epilog=examples(_RUN_EXAMPLES),
     )
     run.add_argument("--run", dest="run_name", default="", metavar="NAME", help="the run's name (program and time)")
     run.add_argument("--no-ui", action="store_true", help="report on the console instead of the screen")
@@ -144,12 +137,7 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--quiet", action="store_true", help="report only the start, alerts, validations and the end")
     _add_notify(run)
     add_time_limit(run)
-    _add_runs_dir(run, argparse.SUPPRESS)
-
-
-def _examples(text: str) -> str:
-    """Return examples as the user would type them, whichever way the program was started."""
-    return text.replace("main.py", program_name())
+    add_runs_dir(run, argparse.SUPPRESS)
 
 
 def _add_what_to_train(parser: Parser) -> None:
@@ -195,7 +183,7 @@ def _add_where_to_train(parser: Parser) -> None:
     )
     _add_notify(group)
     add_time_limit(group)
-    _add_runs_dir(group, DEFAULT_RUNS_DIR)
+    add_runs_dir(group, DEFAULT_RUNS_DIR)
 
 
 def _add_baseline(parser: argparse._ActionsContainer) -> None:  # pyright: ignore[reportPrivateUsage]
@@ -212,7 +200,7 @@ def _add_origin(parser: Parser) -> None:
 def _add_branch(commands: Any) -> None:
     about = "begin a new run with the state of a run's checkpoint, and with other settings"
     branch: Parser = commands.add_parser(
-        "branch", help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=_examples(_BRANCH_EXAMPLES)
+        "branch", help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=examples(_BRANCH_EXAMPLES)
     )
     branch.add_argument("parent", metavar="RUN", help="the run to branch: its name, a path, or latest")
     branch.add_argument(
@@ -228,13 +216,13 @@ def _add_branch(commands: Any) -> None:
 
 def _add_compare(commands: Any) -> None:
     about = "lay the curves of several runs over each other, with their differences and interventions"
-    compare = _parser(commands, "compare", about)
+    compare = subcommand(commands, "compare", about)
     compare.add_argument("runs", nargs="+", metavar="RUN", help="two runs or more: names, paths, or latest")
     compare.add_argument("--keys", type=key_list, metavar="A,B", help="these metrics only, such as loss/total,val/loss")
     axes = ("step", "epoch", "samples", "time")
     compare.add_argument("--x", choices=axes, default="step", help="the horizontal axis (step)")
     compare.add_argument("--json", action="store_true", help="one JSON object instead of the screen or the text")
-    _add_runs_dir(compare, argparse.SUPPRESS)
+    add_runs_dir(compare, argparse.SUPPRESS)
 
 
 def _add_notify(parser: argparse._ActionsContainer) -> None:  # pyright: ignore[reportPrivateUsage]
@@ -242,107 +230,14 @@ def _add_notify(parser: argparse._ActionsContainer) -> None:  # pyright: ignore[
     parser.add_argument("--notify", action="append", default=[], metavar="URL", help=about)
 
 
-def _add_runs_dir(parser: argparse._ActionsContainer, default: object) -> None:  # pyright: ignore[reportPrivateUsage]
-    parser.add_argument("--runs-dir", type=Path, default=default, metavar="DIR", help="directory of all runs (runs/)")
-
-
 def _add_attach(commands: Any) -> None:  # the type of argparse for a group of subcommands is private
-    attach = _reader(commands, "attach", "open the screen on a run of any process, live or ended")
+    attach = reader(commands, "attach", "open the screen on a run of any process, live or ended")
     _add_baseline(attach)
     attach.add_argument("--read-only", action="store_true", help="only watch: the screen sends no command")
 
 
-def _add_readers(commands: Any) -> None:
-    status = _reader(commands, "status", "print what a run does, its results and its next steps")
-    status.add_argument("--json", action="store_true", help="one JSON object")
-    metrics = _reader(commands, "metrics", "print a run's metrics: an overview, or rows with --around, --csv or --json")
-    metrics.add_argument("--keys", type=key_list, metavar="A,B", help="these metrics only, such as loss/total,val/loss")
-    metrics.add_argument("--around", type=natural, metavar="STEP", help="only the steps around STEP")
-    metrics.add_argument("--window", type=natural, default=10, metavar="N", help="N steps on each side of STEP (10)")
-    metrics.add_argument("--follow", action="store_true", help="print each new step and validation until the run ends")
-    metrics.add_argument("--tail", type=natural, metavar="N", help="with --follow: begin with the newest N steps (all)")
-    _add_idle_timeout(metrics)
-    form = metrics.add_mutually_exclusive_group()
-    form.add_argument(
-        "--json",
-        action="store_true",
-        help='{"step": [...], "<key>": [...]}, null for an absent value; with --follow one object per line',
-    )
-    form.add_argument("--csv", action="store_true", help="one row per step, an absent value is empty")
-    events = _reader(commands, "events", "print a run's interventions, validations, checkpoints and alerts")
-    events.add_argument("--kind", type=key_list, metavar="A,B", help="these kinds only, such as alert_raised,lr_scaled")
-    events.add_argument("--tail", type=positive_count, metavar="N", help="only the newest N")
-    events.add_argument("--follow", action="store_true", help="continue with new events until the run ends")
-    _add_idle_timeout(events)
-    events.add_argument("--json", action="store_true", help="a JSON array; with --follow one object per line")
-    add_histogram_options(_reader(commands, "histogram", "draw the histograms of a layer, or list those kept"))
-    plot = _reader(commands, "plot", "draw a run's curves in the terminal")
-    plot.add_argument("--keys", type=key_list, metavar="A,B", help="these metrics only")
-    plot.add_argument("--x", choices=("step", "epoch", "time"), default="step", help="the horizontal axis (step)")
-    plot.add_argument("--plotext", action="store_true", help="draw with the library plotext, without colours")
-    _add_runs(commands)
-
-
-def _add_runs(commands: Any) -> None:
-    runs: Parser = commands.add_parser(
-        "runs",
-        help="list every run: a screen on a terminal, lines in a pipe; note, tag, rename and delete runs",
-        description="List every run: a screen on a terminal, lines in a pipe. Its actions change one run.",
-        epilog=_examples(_RUNS_EXAMPLES),
-    )
-    form = runs.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="a JSON array of statuses, the latest run first")
-    form.add_argument("--plain", action="store_true", help="lines on a terminal too")
-    _add_runs_dir(runs, argparse.SUPPRESS)
-    actions = runs.add_subparsers(dest="action", metavar="ACTION", title="actions")
-    note = _run_action(actions, "note", "write a note on a run, in place of the former one; without TEXT remove it")
-    note.add_argument("words", nargs="*", metavar="TEXT", help="the note")
-    tag = _run_action(actions, "tag", "add tags to a run with +TAG or TAG, remove them with -TAG; print its tags")
-    tag.add_argument("words", nargs=argparse.REMAINDER, metavar="+TAG|-TAG", help="the changes, the last words")
-    rename = _run_action(actions, "rename", "give a run that no process uses another name; the former one finds it too")
-    rename.add_argument("name", metavar="NEW", help="its new name")
-    delete = _run_action(actions, "delete", "delete a run that no process uses, with all of its files")
-    delete.add_argument("--yes", action="store_true", help="without this, only print what would be deleted")
-
-
-def _run_action(actions: Any, name: str, summary: str) -> Parser:
-    parser = _parser(actions, name, summary)
-    parser.add_argument("run", metavar="RUN", help="a run's name, a path, or latest")
-    _add_runs_dir(parser, argparse.SUPPRESS)
-    return parser
-
-
-def _add_idle_timeout(parser: Parser) -> None:
-    about = "with --follow: end after so many seconds without news, with exit code 3"
-    parser.add_argument("--idle-timeout", type=seconds, metavar="SECONDS", help=about)
-
-
-def _add_wait(commands: Any) -> None:
-    about = "wait until a condition on a run holds, such as 'phase>=2 or nan>0'"
-    parser: Parser = commands.add_parser(
-        "wait", help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=_examples(_WAIT_EXAMPLES)
-    )
-    parser.add_argument("run", metavar="RUN", help="a run's name, a path, or latest")
-    parser.add_argument("--until", required=True, metavar="CONDITION", help="comparisons, and, or, not, parentheses")
-    parser.add_argument("--timeout", type=seconds, metavar="SECONDS", help="how long to wait (until the run ends)")
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    _add_runs_dir(parser, argparse.SUPPRESS)
-
-
-def _parser(commands: Any, name: str, summary: str) -> Parser:
-    parser: Parser = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
-    return parser
-
-
-def _reader(commands: Any, name: str, summary: str) -> Parser:
-    parser = _parser(commands, name, summary)
-    parser.add_argument("run", nargs="?", default="latest", metavar="RUN", help="a run's name, a path, or latest")
-    _add_runs_dir(parser, argparse.SUPPRESS)
-    return parser
-
-
 def _add_diagnose(commands: Any) -> None:
-    diagnose = _reader(commands, "diagnose", "name the operation that broke a step, or with --ablate the component")
+    diagnose = reader(commands, "diagnose", "name the operation that broke a step, or with --ablate the component")
     diagnose.add_argument("--step", type=count, metavar="N", help="diagnose step N (the newest recorded fault)")
     diagnose.add_argument("--json", action="store_true", help="one JSON object")
     diagnose.add_argument("--device", choices=DEVICES, default="auto", help="where to compute (auto)")
@@ -354,8 +249,8 @@ def _add_diagnose(commands: Any) -> None:
 
 
 def _add_profile(commands: Any) -> None:
-    profile = _reader(commands, "profile", "profile some steps from a checkpoint: torch's table, and a trace file")
-    profile.epilog = _examples(_PROFILE_EXAMPLES)
+    profile = reader(commands, "profile", "profile some steps from a checkpoint: torch's table, and a trace file")
+    profile.epilog = examples(_PROFILE_EXAMPLES)
     profile.add_argument("--steps", type=positive_count, default=20, metavar="N", help="number of steps (20)")
     profile.add_argument("--checkpoint", default="", metavar="NAME", help="its start (last-good.pt)")
     profile.add_argument("--device", choices=DEVICES, default="auto", help="where to compute (auto)")
@@ -363,28 +258,28 @@ def _add_profile(commands: Any) -> None:
 
 
 def _add_eval(commands: Any) -> None:
-    evaluate = _parser(commands, "eval", "measure a trained network on a data set: every score, by size, by region")
-    evaluate.epilog = _examples(EVAL_EXAMPLES)
+    evaluate = subcommand(commands, "eval", "measure a trained network on a data set: every score, by size, by region")
+    evaluate.epilog = examples(EVAL_EXAMPLES)
     add_eval_options(evaluate, DEVICES)
-    _add_runs_dir(evaluate, argparse.SUPPRESS)
+    add_runs_dir(evaluate, argparse.SUPPRESS)
 
 
 def _add_predict(commands: Any) -> None:
-    predict = _parser(commands, "predict", "predict the masks of given boxes in images with a trained network")
-    predict.epilog = _examples(PREDICT_EXAMPLES)
+    predict = subcommand(commands, "predict", "predict the masks of given boxes in images with a trained network")
+    predict.epilog = examples(PREDICT_EXAMPLES)
     add_predict_options(predict, DEVICES)
-    _add_runs_dir(predict, argparse.SUPPRESS)
+    add_runs_dir(predict, argparse.SUPPRESS)
 
 
 def _add_export(commands: Any) -> None:
-    export = _parser(commands, "export", "write a trained network to a file for other programs, and check it")
-    export.epilog = _examples(EXPORT_EXAMPLES)
+    export = subcommand(commands, "export", "write a trained network to a file for other programs, and check it")
+    export.epilog = examples(EXPORT_EXAMPLES)
     add_export_options(export)
-    _add_runs_dir(export, argparse.SUPPRESS)
+    add_runs_dir(export, argparse.SUPPRESS)
 
 
 def _add_redrive(commands: Any) -> None:
-    redrive = _reader(commands, "redrive", "reproduce a run with its recorded commands, and compare bit by bit")
+    redrive = reader(commands, "redrive", "reproduce a run with its recorded commands, and compare bit by bit")
     redrive.add_argument("--run", dest="run_name", default="", metavar="NAME", help="the new run's name")
     redrive.add_argument("--json", action="store_true", help="one JSON object")
 
@@ -395,7 +290,7 @@ def _add_send(commands: Any) -> None:
         "send",
         help="send a command to a running run",
         description=f"Send a command to a running run. The commands:\n{lines}",
-        epilog=_examples(_SEND_EXAMPLES),
+        epilog=examples(_SEND_EXAMPLES),
     )
     parser.add_argument("run", metavar="RUN", help="a run's name, a path, or latest")
     parser.add_argument("words", nargs="+", metavar="COMMAND", help="one of the commands above, with its arguments")
@@ -406,14 +301,14 @@ def _add_send(commands: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print the outcome as a JSON object")
     parser.add_argument("--actor", default="", metavar="NAME", help="the sender's name in the journal (cli:USER)")
     parser.add_argument("--reason", default="", metavar="TEXT", help="why, recorded with the outcome in the journal")
-    _add_runs_dir(parser, argparse.SUPPRESS)
+    add_runs_dir(parser, argparse.SUPPRESS)
 
 
 def _add_configs_data_docs(commands: Any) -> None:
-    configs = _parser(commands, "configs", "list the named configs, or print one")
+    configs = subcommand(commands, "configs", "list the named configs, or print one")
     configs.add_argument("--show", metavar="NAME", help="print one config, resolved")
-    data = _parser(commands, "data", "check a data set, or measure it")
-    data.epilog = _examples(_DATA_EXAMPLES)
+    data = subcommand(commands, "data", "check a data set, or measure it")
+    data.epilog = examples(_DATA_EXAMPLES)
     actions = data.add_subparsers(dest="action", metavar="ACTION", required=True)
     inspect: Parser = actions.add_parser("inspect", help="print what a data set contains and what cannot be used")
     inspect.add_argument("--pictures", type=Path, metavar="OUT", help="write samples with their labels to OUT, as PNG")
@@ -425,18 +320,18 @@ def _add_configs_data_docs(commands: Any) -> None:
         action.add_argument("directory", type=Path, metavar="DIR", help="the data set's directory")
         action.add_argument("--task", default="", metavar="TASK", help=about)
         action.add_argument("--use-crowds", action="store_true", help="count COCO's iscrowd=1 annotations as well")
-    docs = _parser(commands, "docs", "list the pages of the manual, or show one")
+    docs = subcommand(commands, "docs", "list the pages of the manual, or show one")
     docs.add_argument("page", nargs="?", default="", metavar="PAGE", help="the page's name")
 
 
 def _add_servers(commands: Any) -> None:
-    mcp = _parser(commands, "mcp", "serve runs to agents by the Model Context Protocol on standard input and output")
+    mcp = subcommand(commands, "mcp", "serve runs to agents by the Model Context Protocol on standard input and output")
     add_mcp_options(mcp)
-    _add_runs_dir(mcp, argparse.SUPPRESS)
-    add_serve_options(_reader(commands, "serve", "show the screen on a run in a browser of this machine"))
+    add_runs_dir(mcp, argparse.SUPPRESS)
+    add_serve_options(reader(commands, "serve", "show the screen on a run in a browser of this machine"))
 
 
 _ADDERS: Final = (
-    *(_add_attach, _add_readers, _add_diagnose, _add_profile, _add_eval, _add_predict, _add_export, _add_redrive),
-    *(_add_send, _add_wait, _add_configs_data_docs, _add_run, _add_branch, _add_compare, _add_servers),
+    *(_add_attach, add_readers, _add_diagnose, _add_profile, _add_eval, _add_predict, _add_export, _add_redrive),
+    *(_add_send, add_wait, _add_configs_data_docs, _add_run, _add_branch, _add_compare, _add_servers),
 )

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from cockpit.text.next_steps import command_for
 from engine.errors import UserError
-from engine.journal.disk.run_dir import has_journal, recorded_config, running_process
+from engine.journal.disk.find_run import recorded_config
+from engine.journal.disk.run_dir import has_journal, running_process
 from engine.journal.reader import JournalReader
 from engine.journal.task_meta import ATTACHED, RECORDED_FROM, Attached, attached_of
 from engine.protocol.words.command_syntax import program_name

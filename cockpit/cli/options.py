@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from cockpit.cli.parser import Parser, count, time_text
 from engine.config.task_path import absolute_task
 from engine.errors import UserError
-from engine.journal.disk.run_dir import CONFIG_FILE, recorded_config
+from engine.journal.disk.find_run import recorded_config
+from engine.journal.disk.run_dir import CONFIG_FILE
 from engine.protocol.record import record
 from engine.protocol.words.command_syntax import program_name
 

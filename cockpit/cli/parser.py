@@ -8,9 +8,11 @@ import re
 import sys
 from collections.abc import Sequence
 from itertools import takewhile
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from engine.errors import did_you_mean
+from engine.protocol.words.command_syntax import program_name
 from engine.runtime.host.time_limit import parse_seconds
 
 _MOST: Final = 2**53
@@ -62,6 +64,30 @@ class Parser(argparse.ArgumentParser):
 def first_word(arguments: Sequence[str]) -> str:
     """Return the first argument if it is not an option, else an empty string."""
     return arguments[0] if arguments and not arguments[0].startswith("-") else ""
+
+
+def examples(text: str) -> str:
+    """Return examples as the user would type them, whichever way the program was started."""
+    return text.replace("main.py", program_name())
+
+
+def subcommand(commands: Any, name: str, summary: str) -> Parser:
+    """Add a subcommand with its summary as help and description."""
+    parser: Parser = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+    return parser
+
+
+def reader(commands: Any, name: str, summary: str) -> Parser:
+    """Add a subcommand that takes a run, the latest if none is named."""
+    parser = subcommand(commands, name, summary)
+    parser.add_argument("run", nargs="?", default="latest", metavar="RUN", help="a run's name, a path, or latest")
+    add_runs_dir(parser, argparse.SUPPRESS)
+    return parser
+
+
+def add_runs_dir(parser: argparse._ActionsContainer, default: object) -> None:  # pyright: ignore[reportPrivateUsage]
+    """Add `--runs-dir` to a parser or to a group of options."""
+    parser.add_argument("--runs-dir", type=Path, default=default, metavar="DIR", help="directory of all runs (runs/)")
 
 
 def _with_nearest(message: str) -> str:

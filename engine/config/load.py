@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
-from engine.config.keys import config_keys, config_sections, section_keys, shown
-from engine.config.task_class import config_class, task_class
+from engine.config.keys import config_keys, config_sections, shown
+from engine.config.sections import DataConfig, Section
+from engine.config.task_class import config_class
 from engine.config.task_path import absolute_task
-from engine.config.tree import AlertRule, DataConfig, RunConfig, Section
+from engine.config.tree import RunConfig
+from engine.config.validate import Kind, Settings, check_keys, validated
 from engine.config.yaml_source import COMMAND_LINE, PlainDumper, Setting, read_settings, read_value
 from engine.config.yaml_source import Path as KeyPath
 from engine.errors import UserError, did_you_mean, nearest
 from engine.protocol.record import record
-from engine.protocol.task_spec import TaskSpec
 
 CONFIGS_DIR: Final = (Path(__file__).parent / "named").resolve()
 """The folder of named configurations.
@@ -28,15 +27,7 @@ It is `configs/` in a checkout, to which `named` links, or the copy in an instal
 """
 SUFFIXES: Final = (".yaml", ".yml")
 _EXTENDS: Final = ("extends",)
-_MOST: Final = 2**53
-"""Maximum integer in a configuration: larger ones are not exact as floats."""
 _TASK: Final = ("task",)
-_ALERTS: Final = ("alerts",)
-_SCORE: Final = ("validation", "score")
-
-Settings = dict[KeyPath, Setting]
-Kind = type[RunConfig]
-"""The class of a task's configuration."""
 
 
 @record
@@ -70,10 +61,10 @@ def resolve_config(name_or_path: str, overrides: Sequence[str] = ()) -> Resolved
     has_file = bool(name_or_path) or not any(override.startswith("task=") for override in overrides)
     settings = _read_chain(_find(name_or_path, Path(), COMMAND_LINE), ()) if has_file else {}
     kind = _kind(settings, overrides)
-    _check_keys(settings, kind)
+    check_keys(settings, kind)
     for override in overrides:
         _lay_over(settings, _parse_override(override, kind))
-    config = _validated(settings, kind)
+    config = validated(settings, kind)
     origins = {name: "default" for name in config_keys(kind)}
     return Resolved(config, origins | {".".join(path): setting.where for path, setting in settings.items()})
 
@@ -106,8 +97,8 @@ def read_resolved(path: Path) -> RunConfig:
     """Return the resolved configuration in a run's directory. Raises UserError like `load_config`."""
     settings = _read_chain(path, ())
     kind = _kind(settings)
-    _check_keys(settings, kind)
-    return _validated(settings, kind)
+    check_keys(settings, kind)
+    return validated(settings, kind)
 
 
 def config_from_text(text: str, source: str) -> RunConfig:
@@ -117,8 +108,8 @@ def config_from_text(text: str, source: str) -> RunConfig:
     """
     settings = _as_of_then(read_settings(text, source), source)
     kind = _kind(settings)
-    _check_keys(settings, kind)
-    return _validated(settings, kind)
+    check_keys(settings, kind)
+    return validated(settings, kind)
 
 
 def load_for_resume(name_or_path: str, overrides: Sequence[str], former: Path) -> RunConfig:
@@ -287,130 +278,10 @@ def _parse_override(override: str, kind: Kind) -> Settings:
     if key is not None and key.is_text:
         return {path: Setting(absolute_task(text) if path == _TASK else text, COMMAND_LINE)}
     if key is None and not (name and name in config_sections(kind)):
-        _check_keys({path: Setting(text, COMMAND_LINE)}, kind)
+        check_keys({path: Setting(text, COMMAND_LINE)}, kind)
     settings = read_value(text, path)
-    _check_keys(settings, kind)
+    check_keys(settings, kind)
     return settings
-
-
-def _check_keys(settings: Settings, kind: Kind) -> None:
-    """Raise UserError at the first unknown key, and remove empty sections."""
-    keys, sections = config_keys(kind), config_sections(kind)
-    for path, setting in list(settings.items()):
-        name = ".".join(path)
-        if name and name in sections:
-            if setting.value not in (None, {}):
-                raise UserError(_section_error(name, setting, sections[name]))
-            del settings[path]
-        elif name not in keys:
-            raise UserError(f"{setting.where}: {_unknown(path, kind)}")
-
-
-def _section_error(name: str, setting: Setting, members: tuple[str, ...]) -> str:
-    example = f"set {name}.{members[0]} or another key in it"
-    return f"{setting.where}: {name} is a section, not {shown(setting.value)}; {example}"
-
-
-def _unknown(path: KeyPath, kind: Kind) -> str:
-    """Return the error about an unknown key, with the nearest known one."""
-    keys, sections = config_keys(kind), config_sections(kind)
-    for depth in range(len(path)):
-        section, name = ".".join(path[:depth]), ".".join(path[: depth + 1])
-        if name in keys:
-            return f"{name} must be {keys[name].expected}, not a mapping"
-        if not name or name not in sections:
-            return f"there is no key {name!r}; {_nearest_key(path[depth], section, kind)}"
-    raise AssertionError(f"{path} is known")
-
-
-def _nearest_key(word: str, section: str, kind: Kind) -> str:
-    """Return a hint: the nearest name in the section, else the nearest last part of any key, else all members."""
-    members = config_sections(kind)[section]
-    prefix = f"{section}." if section else ""
-    if match := nearest(word, members):
-        return f"did you mean {prefix + match!r}?"
-    by_leaf = {name.rpartition(".")[2]: name for name in config_keys(kind)}
-    if match := nearest(word, by_leaf):
-        return f"did you mean {by_leaf[match]!r}?"
-    return f"{section or 'a config'} has {', '.join(members)}"
-
-
-def _validated(settings: Settings, kind: Kind) -> RunConfig:
-    """Return the config that the settings make of the defaults of `kind`, which may differ from those of its sections.
-
-    Raises UserError: a value of the wrong type or out of its range.
-    """
-    tree = _defaults(kind)
-    for path, setting in settings.items():
-        if isinstance(setting.value, int) and abs(setting.value) > _MOST:
-            raise UserError(f"{setting.where}: {'.'.join(path)} is too large a number: at most {_MOST}")
-        section = tree
-        for name in path[:-1]:
-            section = section.setdefault(name, {})
-        section[path[-1]] = setting.value
-    try:
-        config = kind.model_validate(tree)
-    except ValidationError as error:
-        raise UserError(_complaint(error.errors(include_url=False)[0], settings, kind)) from None
-    _check_score(config, settings)
-    return config
-
-
-def _check_score(config: RunConfig, settings: Settings) -> None:
-    """Raise UserError, with the location of the value, if the task has no metric `validation.score`."""
-    spec: TaskSpec = task_class(config.task).spec
-    try:
-        spec.scored_by(config.validation.score)
-    except UserError as error:
-        raise UserError(f"{settings[_SCORE].where}: validation.score: {error}") from None
-
-
-def _defaults(kind: Kind) -> dict[str, Any]:
-    """Return the values of `kind` with nothing set, without the fields that have no default."""
-    fields = {name: field for name, field in kind.model_fields.items() if not field.is_required()}
-    defaults = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
-    return {name: value.model_dump() if isinstance(value, Section) else value for name, value in defaults.items()}
-
-
-def _complaint(error: ErrorDetails, settings: Settings, kind: Kind) -> str:
-    """Return one sentence for a pydantic error, with the location of the value."""
-    if error["loc"][:1] == _ALERTS and (len(error["loc"]) > 1 or error["type"] == "value_error"):
-        return _complaint_of_rule(error, settings)
-    path = tuple(part for part in error["loc"] if isinstance(part, str))
-    if ".".join(path[:-1]) in config_keys(kind):
-        path = path[:-1]  # the rest names a branch of a union
-    key = config_keys(kind).get(".".join(path))
-    if key is not None and path in settings:
-        setting = settings[path]
-        return f"{setting.where}: {key.name} must be {key.expected}, not {shown(setting.value)}"
-    message = str(error.get("ctx", {}).get("error", error["msg"]))
-    return f"{_place_of(message, path, settings)}{message}"
-
-
-def _complaint_of_rule(error: ErrorDetails, settings: Settings) -> str:
-    """Return one sentence for a mistake in the list of alert rules, with the number of the rule, from 1."""
-    where = f"{settings[_ALERTS].where}: alerts" if _ALERTS in settings else "alerts"
-    message = str(error.get("ctx", {}).get("error", error["msg"]))
-    if len(error["loc"]) == 1:
-        return f"{where}: {message}"
-    where, name = f"{where}, rule {int(error['loc'][1]) + 1}", str(error["loc"][-1])
-    keys = section_keys(AlertRule)
-    if len(error["loc"]) == 2:
-        return f"{where} must be a mapping with name and when, not {shown(error['input'])}"
-    if error["type"] == "missing":
-        return f"{where} has no {name}"
-    if name not in keys:
-        return f"{where}: there is no key {name!r}; {did_you_mean(name, keys)}"
-    if error["type"] == "value_error":
-        return f"{where}: {name}: {message}"
-    expected = "one word of letters, digits, - and _" if name == "name" else keys[name].expected
-    return f"{where}: {name} must be {expected}, not {shown(error['input'])}"
-
-
-def _place_of(message: str, section: KeyPath, settings: Settings) -> str:
-    """Return the location of the newest setting that `message` names."""
-    named = [s for p, s in settings.items() if p[: len(section)] == section and p[-1] in message]
-    return f"{named[-1].where}: " if named else ""
 
 
 def _lines(tree: Mapping[str, Any], path: KeyPath, origins: Mapping[str, str]) -> list[str]:

@@ -30,7 +30,7 @@ from engine.task import Splits, Task, load_task
 from engine.training.checkpoint.content import load_resumable, newest_resumable
 from engine.training.checkpoint.file import LAST_GOOD, CheckpointDamagedError, list_checkpoints
 from engine.training.device import choose_device
-from engine.training.step import StepReport
+from engine.training.gradients.step_report import StepReport
 from engine.training.step_plan import plan_for
 from engine.training.train_state import TrainState
 

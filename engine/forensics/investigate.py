@@ -19,8 +19,8 @@ from engine.protocol.record import record
 from engine.supervision.run_memory import RunMemory
 from engine.training.data.batch import Batch
 from engine.training.device import describe
+from engine.training.gradients.step_report import StepReport
 from engine.training.optimizer import moments_of
-from engine.training.step import StepReport
 from engine.training.step_plan import StepPlan
 from engine.training.train_state import TrainState
 

@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from engine.journal.disk.run_dir import renamed_run
+from engine.journal.disk.find_run import renamed_run
 from engine.protocol.codec import Json, WireError, from_json
 from engine.protocol.record import record
 from engine.protocol.task_spec import TaskSpec

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Final
 
 from engine.errors import did_you_mean
 from engine.protocol import commands as c
 from engine.protocol import events as e
-from engine.protocol.commands import Command, KnobValue
+from engine.protocol.commands import Command
 from engine.protocol.events import Activity, Event, Status
 from engine.protocol.record import record
-from engine.protocol.state import Knob, RunState, knob_text
+from engine.protocol.state import RunState, knob_text
 
 OPTIMIZERS = ("adam", "adamw")
-_SWITCH: Final = {"on": True, "true": True, "off": False, "false": False}
 _OVER = (Activity.STOPPING, Activity.FINISHED, Activity.FAILED)
 
 
@@ -47,7 +45,7 @@ def can_accept_commands(state: RunState) -> str:
     return f"the run is {state.activity.value}" if state.activity in _OVER else ""
 
 
-# One case per command, and pyright sees that none is missing: hence as many branches as there are commands.
+# Every command has its case, and pyright sees that none is missing: hence so many branches.
 def decide(state: RunState, command: Command, *, at_epoch: float = 0.0) -> Outcome:  # noqa: C901, PLR0912
     """Return the outcome of `command` on a run in `state`; `at_epoch` is its progress in epochs. Pure, never raises."""
     if not isinstance(command, c.AddNote) and (reason := can_accept_commands(state)):
@@ -85,14 +83,8 @@ def decide(state: RunState, command: Command, *, at_epoch: float = 0.0) -> Outco
             return _set_optimizer(state, command)
         case c.Rollback():
             return _rollback(state, command)
-        case c.SaveCheckpoint():
-            return applied(e.CheckpointRequested())
-        case c.Validate():
-            return applied(e.ValidationRequested())
-        case c.TakeHistogram():
-            return applied(e.HistogramRequested(command.layer)) if command.layer else refused("no layer is named")
-        case c.AddNote():
-            return applied(e.NoteAdded(command.text)) if command.text.strip() else refused("the note is empty")
+        case c.SaveCheckpoint() | c.Validate() | c.TakeHistogram() | c.AddNote() | c.Stop():
+            return _request(state, command)
         case c.SetGuardian():
             return _set_guardian(state, command)
         case c.SetAutopilot():
@@ -101,6 +93,19 @@ def decide(state: RunState, command: Command, *, at_epoch: float = 0.0) -> Outco
             return _exclude(state, command)
         case c.SetKnob():
             return _set_knob(state, command)
+
+
+def _request(state: RunState, command: c.SaveCheckpoint | c.Validate | c.TakeHistogram | c.AddNote | c.Stop) -> Outcome:
+    """Return the outcome of a command that every running run applies; it is refused only if its text is empty."""
+    match command:
+        case c.SaveCheckpoint():
+            return applied(e.CheckpointRequested())
+        case c.Validate():
+            return applied(e.ValidationRequested())
+        case c.TakeHistogram():
+            return applied(e.HistogramRequested(command.layer)) if command.layer else refused("no layer is named")
+        case c.AddNote():
+            return applied(e.NoteAdded(command.text)) if command.text.strip() else refused("the note is empty")
         case c.Stop():
             return applied(e.StopRequested(command.reason, before=state.activity.value))
 
@@ -284,59 +289,14 @@ def _set_knob(state: RunState, command: c.SetKnob) -> Outcome:
     if knob is None:
         known = did_you_mean(name, state.knobs) if state.knobs else "this run has none"
         return refused(f"no knob is called {name!r}; {known}")
-    asked = _as_value_of(knob, command.value)
+    asked = knob.as_value(command.value)
     if asked is None:
         return refused(f"{name} takes {knob.expected}, not {knob_text(command.value)}")
-    value, reason = _clamp_knob(knob, asked)
+    value, reason = knob.clamp(asked)
     if value == knob.value:
         return refused(f"{name}'s {reason}" if reason else f"{name} is {knob_text(value)} already")
     event = e.KnobSet(name, knob.value, value)
     return clamped(event, f"{name}'s {reason}") if reason else applied(event)
-
-
-def _as_value_of(knob: Knob, asked: KnobValue) -> KnobValue | None:
-    """Return `asked` as a value of the knob's type, whatever its range; `None` if it is none."""
-    if isinstance(knob.value, bool):
-        return asked if isinstance(asked, bool) else _SWITCH.get(str(asked).lower())
-    if isinstance(knob.value, str):
-        return next((choice for choice in knob.choices if _names(choice, asked)), None)
-    return _as_number(asked, whole=isinstance(knob.value, int))
-
-
-def _names(choice: str, asked: KnobValue) -> bool:
-    """Return whether `asked` is `choice`, also one that reads like a number or a switch."""
-    if isinstance(asked, str):
-        return choice == asked
-    if isinstance(asked, bool):
-        return _SWITCH.get(choice.lower()) is asked
-    return _as_number(choice) == asked
-
-
-def _as_number(asked: KnobValue, *, whole: bool = False) -> float | int | None:
-    """Return the finite number that `asked` is or spells; `None` if it is none, or not `whole` if it has to be."""
-    if isinstance(asked, bool):
-        return None
-    try:
-        number = float(asked)
-    except (ValueError, OverflowError):
-        return None
-    if not math.isfinite(number):
-        return None
-    if not whole:
-        return number
-    return asked if isinstance(asked, int) else int(number) if number.is_integer() else None
-
-
-def _clamp_knob(knob: Knob, asked: KnobValue) -> tuple[KnobValue, str]:
-    """Return the value nearest to `asked` in the knob's range, and the bound that it met or an empty string."""
-    if isinstance(asked, bool | str):
-        return asked, ""
-    whole = isinstance(asked, int)
-    if knob.high is not None and asked > knob.high:
-        return math.floor(knob.high) if whole else float(knob.high), f"upper bound is {knob.high:g}"
-    if knob.low is not None and asked < knob.low:
-        return math.ceil(knob.low) if whole else float(knob.low), f"lower bound is {knob.low:g}"
-    return asked, ""
 
 
 def _rollback(state: RunState, command: c.Rollback) -> Outcome:

@@ -16,6 +16,8 @@ from engine.protocol.events import Activity
 from engine.protocol.record import record
 from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
+_SWITCH: Final = {"on": True, "true": True, "off": False, "false": False}
+
 
 @record
 class Limits:
@@ -116,6 +118,49 @@ class Knob:
             return value in self.choices
         is_above = self.low is None or value >= self.low
         return math.isfinite(value) and is_above and (self.high is None or value <= self.high)
+
+    def as_value(self, asked: KnobValue) -> KnobValue | None:
+        """Return `asked` as a value of the knob's type, whatever its range; `None` if it is none."""
+        if isinstance(self.value, bool):
+            return asked if isinstance(asked, bool) else _SWITCH.get(str(asked).lower())
+        if isinstance(self.value, str):
+            return next((choice for choice in self.choices if _names(choice, asked)), None)
+        return _as_number(asked, whole=isinstance(self.value, int))
+
+    def clamp(self, asked: KnobValue) -> tuple[KnobValue, str]:
+        """Return the value nearest to `asked` in the knob's range, and the bound that it met or an empty string."""
+        if isinstance(asked, bool | str):
+            return asked, ""
+        whole = isinstance(asked, int)
+        if self.high is not None and asked > self.high:
+            return math.floor(self.high) if whole else float(self.high), f"upper bound is {self.high:g}"
+        if self.low is not None and asked < self.low:
+            return math.ceil(self.low) if whole else float(self.low), f"lower bound is {self.low:g}"
+        return asked, ""
+
+
+def _names(choice: str, asked: KnobValue) -> bool:
+    """Return whether `asked` is `choice`, also one that reads like a number or a switch."""
+    if isinstance(asked, str):
+        return choice == asked
+    if isinstance(asked, bool):
+        return _SWITCH.get(choice.lower()) is asked
+    return _as_number(choice) == asked
+
+
+def _as_number(asked: KnobValue, *, whole: bool = False) -> float | int | None:
+    """Return the finite number that `asked` is or spells; `None` if it is none, or not `whole` if it has to be."""
+    if isinstance(asked, bool):
+        return None
+    try:
+        number = float(asked)
+    except (ValueError, OverflowError):
+        return None
+    if not math.isfinite(number):
+        return None
+    if not whole:
+        return number
+    return asked if isinstance(asked, int) else int(number) if number.is_integer() else None
 
 
 def knob_text(value: KnobValue) -> str:

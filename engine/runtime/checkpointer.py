@@ -25,14 +25,13 @@ from engine.runtime.validator import Validates
 from engine.supervision.run_memory import RunMemory
 from engine.training.checkpoint.file import (
     CheckpointDamagedError,
-    CheckpointWriter,
     Snapshot,
-    Written,
     checkpoint_name,
     list_checkpoints,
     set_aside,
 )
 from engine.training.checkpoint.live_state import LiveState
+from engine.training.checkpoint.writer import CheckpointWriter, Written
 
 
 class NotSetAsideError(RuntimeError):

@@ -14,7 +14,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from engine.config.tree import TrainingConfig
+from engine.config.sections import TrainingConfig
 from engine.training.gradients.batch_statistics import batch_statistics
 
 AVERAGED: Final = "averaged_model"

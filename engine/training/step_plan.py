@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Literal
 
-from engine.config.tree import RunConfig, TrainingConfig
+from engine.config.sections import TrainingConfig
+from engine.config.tree import RunConfig
 from engine.protocol.record import record
 from engine.protocol.state import LrPin, RunState
 

@@ -11,7 +11,8 @@ from engine.tasks.person.config import PersonConfig
 from tests.architecture.config_reads import unread_keys
 
 ROOT = Path(__file__).resolve().parents[2]
-TREES = (ROOT / "engine" / "config" / "tree.py", ROOT / "engine" / "tasks" / "person" / "config.py")
+CONFIG = ROOT / "engine" / "config"
+TREES = (CONFIG / "sections.py", CONFIG / "tree.py", ROOT / "engine" / "tasks" / "person" / "config.py")
 ABOUT_CONFIGS = {TREES[0], *(ROOT / "engine" / "config" / f"{part}.py" for part in ("load", "keys", "yaml_source"))}
 
 

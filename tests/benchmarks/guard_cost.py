@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from engine.config.load import load_config
-from engine.config.tree import LayersConfig, RunConfig
+from engine.config.sections import LayersConfig
+from engine.config.tree import RunConfig
 from engine.forensics.capture import Evidence, RandomState, random_state
 from engine.forensics.investigate import Forensics
 from engine.journal.writer import JournalWriter

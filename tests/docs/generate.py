@@ -17,7 +17,7 @@ from cockpit.preferences.keymap import GROUPS, KEYS, KeyBinding, shown_key
 from cockpit.preferences.run_keys import RUN_KEYS
 from engine.adapters.capabilities import ADAPTERS
 from engine.config.keys import ConfigKey, config_keys, section_keys
-from engine.config.tree import AlertRule
+from engine.config.sections import AlertRule
 from engine.config.yaml_source import read_settings
 from engine.protocol import commands as c
 from engine.protocol.words.command_syntax import COMMAND_WORDS, usage

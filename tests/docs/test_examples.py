@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import main
-from engine.journal.disk.run_dir import find_run
+from engine.journal.disk.find_run import find_run
 from engine.journal.reader import JournalReader
 from tests.conftest import ROOT
 

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from engine.tasks.person.losses import terms
 from engine.tasks.person.losses.class_losses import soft_dice
-from engine.training.step import PendingReport, TrainStep
+from engine.training.gradients.step_report import PendingReport
+from engine.training.step import TrainStep
 
 _calls = 0
 

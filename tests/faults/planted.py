@@ -12,7 +12,8 @@ from torch import Tensor
 import engine.tasks.person.losses.terms
 import engine.training.step
 from engine.training.data.batch import Batch
-from engine.training.step import PendingReport, TrainStep
+from engine.training.gradients.step_report import PendingReport
+from engine.training.step import TrainStep
 from engine.training.step_plan import StepPlan
 
 Plant = Callable[[TrainStep, Sequence[Batch]], AbstractContextManager[None]]

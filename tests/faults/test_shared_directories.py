@@ -16,7 +16,8 @@ import cockpit.cli.commands.reading.plot  # imported before the tests become ano
 import cockpit.cli.commands.send  # noqa: F401
 import engine.runtime.train  # noqa: F401
 from engine.errors import UserError
-from engine.journal.disk.run_dir import LOCK_FILE, find_run, list_runs, lock_run
+from engine.journal.disk.find_run import find_run, list_runs
+from engine.journal.disk.run_dir import LOCK_FILE, lock_run
 from engine.training.checkpoint.file import Snapshot, prune, save_checkpoint
 from main import main
 from tests.faulty import run

@@ -21,7 +21,8 @@ from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.outages.inventory import Inventory, lost_checkpoints
 from engine.tasks.person.config import PersonConfig
 from engine.tasks.person.spec import SPEC
-from engine.training.checkpoint.file import Snapshot, Written, list_checkpoints, load_checkpoint
+from engine.training.checkpoint.file import Snapshot, list_checkpoints, load_checkpoint
+from engine.training.checkpoint.writer import Written
 from engine.training.data.batch import Batch
 from engine.training.evaluate import Validation, evaluate
 from engine.training.step import TrainStep

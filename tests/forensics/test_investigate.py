@@ -31,7 +31,7 @@ from engine.tasks.person.model.network import HierarchicalUNet
 from engine.tasks.person.spec import SPEC
 from engine.tasks.person.task import PersonTask
 from engine.training.checkpoint.file import load_checkpoint
-from engine.training.step import StepReport
+from engine.training.gradients.step_report import StepReport
 from engine.training.step_plan import plan_for
 from engine.training.train_state import TrainState
 from tests.forensics.scene import same, spoil_term

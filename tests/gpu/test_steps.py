@@ -17,8 +17,9 @@ from torch import Tensor
 from engine.tasks.person.model.network import HierarchicalUNet
 from engine.tasks.person.spec import refinements_of
 from engine.training.data.batch import Batch
+from engine.training.gradients.step_report import StepReport
 from engine.training.optimizer import moments_of
-from engine.training.step import StepReport, TrainStep
+from engine.training.step import TrainStep
 from engine.training.step_plan import StepPlan, plan_for
 from tests.person_state import person_state
 from tests.small import random_batch, small_config, train_step_of, with_tensor

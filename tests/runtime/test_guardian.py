@@ -195,7 +195,7 @@ def test_a_run_that_died_before_its_first_checkpoint_begins_anew(tmp_path: Path)
     config, directory = long_config(training={"epochs": 2}), tmp_path / "run"
     assert run(tmp_path / "whole", config) == 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("engine.training.checkpoint.file.CheckpointWriter.submit", _dies)
+        patch.setattr("engine.training.checkpoint.writer.CheckpointWriter.submit", _dies)
         assert run(directory, config) == 1
     assert list_checkpoints(directory / CHECKPOINTS) == []
     assert run(directory, config, resume=True) == 0

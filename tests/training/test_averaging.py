@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.config.tree import TrainingConfig
+from engine.config.sections import TrainingConfig
 from engine.tasks.person.model.network import HierarchicalUNet
 from engine.training.averaging import AVERAGED, AVERAGING, WeightAverage, holds_average, move_towards
 from engine.training.step import TrainStep

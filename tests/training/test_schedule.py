@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import OneCycleLR
 
-from engine.config.tree import OneCycleConfig, TrainingConfig
+from engine.config.sections import OneCycleConfig, TrainingConfig
 from engine.protocol.state import LrPin
 from engine.training.step_plan import learning_rate, scheduled_lr
 

@@ -8,7 +8,8 @@ from cockpit.cli.commands.comparing.baseline import baseline_of
 from cockpit.terminal.lean_imports import lean_imports
 from cockpit.terminal.terminal import Terminal, is_in_browser, why_no_screen
 from engine.errors import UserError
-from engine.journal.disk.run_dir import find_run, has_journal
+from engine.journal.disk.find_run import find_run
+from engine.journal.disk.run_dir import has_journal
 from engine.protocol.words.command_syntax import program_name
 from engine.runtime.host.imports import imports_only
 

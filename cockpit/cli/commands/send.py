@@ -11,7 +11,7 @@ from cockpit.cli.output import entry_to_json, print_json, print_lines
 from cockpit.text.event_text import sentence
 from cockpit.text.format import escape_control
 from engine.errors import UserError
-from engine.journal.disk.run_dir import find_run
+from engine.journal.disk.find_run import find_run
 from engine.journal.reader import Entry, JournalReader
 from engine.journal.sender import await_outcome, send
 from engine.protocol.codec import Json

@@ -15,7 +15,8 @@ from cockpit.cli.servers.browser.gate import LOOPBACK, Gate
 from cockpit.cli.servers.extras import check_extra
 from cockpit.cli.servers.program import program_command
 from engine.errors import UserError
-from engine.journal.disk.run_dir import find_run, has_journal
+from engine.journal.disk.find_run import find_run
+from engine.journal.disk.run_dir import has_journal
 from engine.protocol.record import record
 
 

@@ -12,8 +12,9 @@ from cockpit.session.run_list.facts import read_facts
 from cockpit.session.run_list.index_file import Stamp, load_index, save_index
 from cockpit.session.run_list.listed_run import NO_JOURNAL, UNREADABLE, ListedRun
 from engine.errors import UserError
+from engine.journal.disk.find_run import no_permission
 from engine.journal.disk.labels import LABELS_FILE, read_labels
-from engine.journal.disk.run_dir import CHECKPOINTS, DELETED, LOCK_FILE, no_permission
+from engine.journal.disk.run_dir import CHECKPOINTS, DELETED, LOCK_FILE
 from engine.journal.store import JOURNAL_FILE
 
 _NOTHING: Stamp = (0, 0)

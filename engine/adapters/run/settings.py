@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.adapters.run.run_files import program_of
-from engine.config.tree import AutopilotConfig, CheckpointConfig, GateConfig, GuardConfig, RunConfig
+from engine.config.sections import AutopilotConfig, CheckpointConfig, GateConfig, GuardConfig
+from engine.config.tree import RunConfig
 from engine.errors import UserError
-from engine.journal.disk.run_dir import create_run, find_run
+from engine.journal.disk.find_run import find_run
+from engine.journal.disk.run_dir import create_run
 from engine.protocol.events import ValidationCompleted
 
 _AROUND: Final = "training_cockpit_engine.adapters.child.attach"

@@ -1,13 +1,16 @@
-"""What `main.py eval` measures: the request, and the report with every number of a trained network on a data set."""
+"""What `main.py eval` measures: the request, a task's part in it, and the report with every number."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from engine.protocol.record import record
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Split = Literal["train", "val", "all"]
 SPLITS: Final[tuple[Split, ...]] = ("val", "train", "all")
@@ -61,6 +64,30 @@ class Examination:
     files: tuple[Mapping[str, Cell], ...]
     pictures: tuple[Path, ...] = ()
     problems: tuple[str, ...] = ()
+
+
+class Examiner(Protocol):
+    """One evaluation of a task: yields the samples of a split, and measures the network's answers one by one."""
+
+    split: Split
+    notes: tuple[str, ...]
+
+    def __len__(self) -> int: ...
+
+    def batches(self, batch_size: int) -> Iterator[tuple[Mapping[str, Tensor], tuple[str, ...]]]:
+        """Yield the samples in batches on the CPU, with their names. Unusable samples are left out."""
+        ...
+
+    def add(self, outputs: Any, batch: Mapping[str, Tensor]) -> None:
+        """Measure the network's outputs for the batch that was yielded last."""
+        ...
+
+    def finish(self, on_progress: OnProgress) -> Examination | None:
+        """Return the numbers of samples and groups, `None` if there are none, after the pictures were written.
+
+        Raises UserError if writing fails.
+        """
+        ...
 
 
 @record

@@ -1,12 +1,16 @@
-"""What `main.py predict` does: the request, the result of each image, and the report."""
+"""What `main.py predict` does: the request, a task's part in it, the result of each image, and the report."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from engine.protocol.record import record
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
 
 Four = tuple[float, float, float, float]
 
@@ -58,6 +62,50 @@ class ImageResult:
     num_masks: int
     overlay: Path | None
     problems: tuple[str, ...] = ()
+
+
+@record
+class Prepared:
+    """The samples of one image, ready for the network, and whatever `Predictor.write` needs of the image."""
+
+    tensors: Mapping[str, Tensor]
+    count: int
+    content: Any
+
+
+class Predictor(Protocol):
+    """One prediction of a task: reads images, and writes the network's answers.
+
+    `read`, `answers` and `write` are called in several threads at a time, all else in that of the caller. `notes` are
+    sentences on what was left out on purpose.
+    """
+
+    names: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def read(self, index: int) -> Prepared:
+        """Return the samples of the image `names[index]`. Raises UnusableSample if it cannot be read."""
+        ...
+
+    def answers(self, outputs: Any) -> NDArray[Any]:
+        """Return the network's answers for a batch in the host's memory: the first axis counts its samples."""
+        ...
+
+    def write(self, index: int, prepared: Prepared, answers: Sequence[NDArray[Any]]) -> Any:
+        """Write the files of an image. The result is passed to `record`. Raises OSError."""
+        ...
+
+    def record(self, index: int, written: Any) -> ImageResult:
+        """Record the result of `write`. The calls are in the order of the images."""
+        ...
+
+    def finish(self) -> Path:
+        """Return the file of all results, after it was completed. Raises OSError."""
+        ...
+
+    def cancel(self) -> None:
+        """Remove what is incomplete; do nothing after `finish`."""
+        ...
 
 
 OnImage = Callable[[ImageResult, int, int], None]

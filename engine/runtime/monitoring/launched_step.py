@@ -11,7 +11,7 @@ from engine.outputs.step_time import TIME
 from engine.protocol.record import record
 from engine.runtime.checkpointer import Checkpointer
 from engine.training.device import PartTimer
-from engine.training.step import PendingReport
+from engine.training.gradients.step_report import PendingReport
 
 
 @record

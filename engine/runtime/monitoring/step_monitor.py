@@ -22,7 +22,7 @@ from engine.supervision.guardian_types import StepObservation
 from engine.supervision.run_memory import EpochLoss, RunMemory
 from engine.supervision.step_metrics import StepMetrics
 from engine.training.device import gpu_uuid
-from engine.training.step import StepReport
+from engine.training.gradients.step_report import StepReport
 from engine.training.train_state import TrainState
 
 

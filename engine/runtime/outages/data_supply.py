@@ -7,7 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
 
-from engine.config.tree import DataConfig
+from engine.config.sections import DataConfig
 from engine.errors import UserError
 from engine.protocol.events import AlertRaised, NoteAdded
 from engine.runtime.checkpointer import Checkpointer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from engine.training.checkpoint.file import Written
+from engine.training.checkpoint.writer import Written
 
 
 class Inventory:

@@ -39,7 +39,7 @@ from engine.runtime.validator import validation_plan
 from engine.task import DataGoneError, load_task
 from engine.training.data.batch import Batch
 from engine.training.device import computing
-from engine.training.step import PendingReport
+from engine.training.gradients.step_report import PendingReport
 from engine.training.step_plan import StepPlan, plan_for
 
 

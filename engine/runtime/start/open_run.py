@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from engine.config.tree import RunConfig
 from engine.errors import UserError
@@ -35,6 +34,7 @@ from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.runtime.reproduce.timeline import remember_conditions
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.start.check_task import check_task
+from engine.runtime.start.inherited_weights import inherit_from
 from engine.runtime.start.resume import (
     Start,
     changed_settings,
@@ -52,12 +52,10 @@ from engine.supervision.alerts.rules import check_rules
 from engine.supervision.baseline import Baseline
 from engine.supervision.run_memory import RunMemory
 from engine.task import HasBaseline, HasChance, ReportsProgress, Samples, Splits, Task, Tensors, load_task
-from engine.training.averaging import AVERAGED, holds_average
-from engine.training.checkpoint.file import CheckpointDamagedError, are_weights, read_checkpoint
+from engine.training.averaging import holds_average
 from engine.training.data.spans import stacked
 from engine.training.device import choose_device, describe
-from engine.training.inference.export.weights_file import SUFFIX, read_weights
-from engine.training.train_state import TrainState, inherit_weights
+from engine.training.train_state import TrainState
 
 _CHANCE_SAMPLES = 64
 
@@ -159,7 +157,7 @@ def _build(
     recorder.update(doing="building the network")
     model = task.build_model(config).to(loaded.device)
     init_from = "" if start else request.init_from or first_weights(request)
-    said = (_inherit(model, Path(init_from)),) if init_from else ()
+    said = (inherit_from(model, Path(init_from)),) if init_from else ()
     check_task(task, config, model, loaded.splits)
     check_rules(config.alerts, task.spec)
     if leader is None:
@@ -274,38 +272,6 @@ def _schedule(commands: CommandProcessor, request: RunRequest, recorder: RunReco
         redo = redo_list(request.directory, from_step=recorder.state.step)
         reached = last_reached(request.directory)
     commands.schedule(request.script, redo, from_step=reached)
-
-
-def _inherit(model: nn.Module, path: Path) -> e.WeightsInherited:
-    if not path.is_file():
-        raise UserError(
-            f"--init-from {path}: there is no such file; give a checkpoint such as runs/NAME/checkpoints/best.pt"
-        )
-    try:
-        weights, are_averaged = read_weights(path) if path.suffix == SUFFIX else _weights_of(read_checkpoint(path))
-    except (CheckpointDamagedError, UserError) as error:
-        raise UserError(f"--init-from: {error}; give another checkpoint") from error
-    own = model.state_dict()
-    odd = next((name for name, value in weights.items() if not _are_numbers(value, own.get(name))), None)
-    if odd is not None:
-        raise UserError(f"--init-from {path}: {odd[:100]!r} holds no finite floating-point numbers; give another one")
-    loaded, missing, unexpected = inherit_weights(model, weights)
-    if not loaded:
-        raise UserError(
-            f"--init-from {path}: none of its tensors fits this network; use the configuration it came from"
-        )
-    return e.WeightsInherited(str(path), loaded, tuple(missing), tuple(unexpected), averaged=are_averaged)
-
-
-def _weights_of(payload: Mapping[str, Any]) -> tuple[Mapping[str, torch.Tensor], bool]:
-    """Return a checkpoint's averaged weights if it has any, else the others, and whether they are averaged."""
-    return (payload[AVERAGED], True) if are_weights(payload.get(AVERAGED)) else (payload["model"], False)
-
-
-def _are_numbers(value: torch.Tensor, own: torch.Tensor | None) -> bool:
-    """Return whether all values are finite, and floating-point unless the network's `own` are not, as counters."""
-    is_counter = own is not None and not own.is_floating_point() and own.dtype == value.dtype
-    return (value.is_floating_point() or is_counter) and bool(torch.isfinite(value).all())
 
 
 def open_data(task: Task, config: RunConfig, on_progress: Callable[[str], None]) -> Splits:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from engine.errors import UserError
-from engine.journal.disk.run_dir import has_journal, list_runs
+from engine.journal.disk.find_run import list_runs
+from engine.journal.disk.run_dir import has_journal
 from engine.runtime.host.launch import Launch
 
 TORCHRUN: Final = "torchrun"

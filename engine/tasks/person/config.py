@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import BeforeValidator, Field, create_model, field_validator, model_validator
 
-from engine.config.tree import (
+from engine.config.sections import (
     Count,
     DataConfig,
     Fraction,
@@ -15,10 +15,10 @@ from engine.config.tree import (
     NetworkConfig,
     NonNegative,
     Positive,
-    RunConfig,
     Section,
     ValidationConfig,
 )
+from engine.config.tree import RunConfig
 from engine.errors import did_you_mean
 from engine.tasks.person.spec import EXCLUSIVE_REFINEMENTS, LOSS_TERMS, SWITCHES, TERM_WEIGHTS
 

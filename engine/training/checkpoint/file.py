@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
-import queue
 import shutil
-import threading
-import time
 import zipfile
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,22 +44,6 @@ class Snapshot:
     best: bool
 
 
-@record
-class Written:
-    """Result of a snapshot: its file name, the seconds of writing it, and the error or an empty string.
-
-    `left` names the step checkpoints that existed afterwards. `made_directory`: the directory did not exist before, so
-    that every earlier checkpoint is gone.
-    """
-
-    snapshot: Snapshot
-    name: str
-    seconds: float
-    error: str = ""
-    left: tuple[str, ...] = ()
-    made_directory: bool = False
-
-
 class CheckpointDamagedError(ValueError):
     """Raised for a checkpoint file that is truncated, altered or foreign. The message names it and the damage."""
 
@@ -99,11 +78,12 @@ def save_checkpoint(directory: Path, snapshot: Snapshot) -> Path:
 
     Raises OSError if writing fails, and TypeError for a value that could not be read again.
     """
-    _own(directory)
-    return _save(directory, snapshot)
+    make_directory(directory)
+    return write_snapshot(directory, snapshot)
 
 
-def _save(directory: Path, snapshot: Snapshot) -> Path:
+def write_snapshot(directory: Path, snapshot: Snapshot) -> Path:
+    """Write `snapshot` like `save_checkpoint` into a directory that exists."""
     check_values(snapshot.payload)
     path = directory / checkpoint_name(snapshot.step)
     partial = path.with_suffix(".partial")
@@ -130,7 +110,7 @@ def _save(directory: Path, snapshot: Snapshot) -> Path:
     return path
 
 
-def _own(directory: Path) -> bool:
+def make_directory(directory: Path) -> bool:
     """Create `directory` unless it exists, and return whether it was created.
 
     Raises OSError if it is a link: the target may not belong to this run.
@@ -270,7 +250,7 @@ def set_aside(directory: Path, *, after_step: int) -> None:
     for path in list_checkpoints(directory):
         if path.name > checkpoint_name(after_step):
             target = directory / SUPERSEDED
-            _own(target)
+            make_directory(target)
             for moved in (path, checksum_path(path), _keep_marker(path)):
                 if moved.exists():
                     moved.replace(target / moved.name)
@@ -327,64 +307,3 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-class CheckpointWriter:
-    """A thread that writes snapshots during training. At most one snapshot waits for the previous one."""
-
-    def __init__(self, directory: Path, *, keep_last: int, before_rename: Callable[[], object]):
-        self.directory = directory
-        self._keep_last = keep_last
-        self._before = before_rename
-        self._todo: queue.Queue[Snapshot | None] = queue.Queue(maxsize=1)
-        self._done: queue.SimpleQueue[Written] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="checkpoints", daemon=True)
-        self._thread.start()
-
-    def submit(self, snapshot: Snapshot) -> None:
-        """Queue a snapshot. Blocks only while another one is waiting."""
-        self._todo.put(snapshot)
-
-    def collect(self) -> list[Written]:
-        """Return the snapshots finished since the last call, in order."""
-        return [self._done.get_nowait() for _ in range(self._done.qsize())]
-
-    def wait(self) -> list[Written]:
-        """Wait until all snapshots are written. Return those finished since the last call."""
-        self._todo.join()
-        return self.collect()
-
-    def close(self) -> list[Written]:
-        """Finish the queued snapshots and end the thread. Return those finished since the last call."""
-        self._todo.put(None)
-        self._thread.join()
-        return self.collect()
-
-    def _work(self) -> None:
-        while (snapshot := self._todo.get()) is not None:
-            self._done.put(self._write(snapshot))
-            self._todo.task_done()
-        self._todo.task_done()
-
-    def _write(self, snapshot: Snapshot) -> Written:
-        """Commit the journal, then write a snapshot.
-
-        The order ensures that a checkpoint is never ahead of the journal. Every error is in the result: the training
-        waits for this thread, and would do so for ever if an error ended it.
-        """
-        name, began = checkpoint_name(snapshot.step), time.monotonic()
-        self._before()
-        error, made_directory = "", False
-        try:
-            made_directory = _own(self.directory)
-            _save(self.directory, snapshot)
-            prune(self.directory, self._keep_last)
-        except (OSError, TypeError) as refusal:
-            error = str(refusal)
-        except Exception as fault:  # the state of a foreign training may hold anything
-            logging.getLogger(__name__).error("%s could not be written", name, exc_info=fault)
-            error = f"{type(fault).__name__}: {fault}"
-        left: tuple[str, ...] = ()
-        with suppress(OSError):
-            left = tuple(path.name for path in list_checkpoints(self.directory))
-        return Written(snapshot, name, time.monotonic() - began, error, left, made_directory)

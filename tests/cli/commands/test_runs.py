@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import main
+from engine.journal.disk.find_run import find_run
 from engine.journal.disk.labels import read_labels
-from engine.journal.disk.run_dir import find_run, lock_run
+from engine.journal.disk.run_dir import lock_run
 from engine.journal.task_meta import PARENT, Parent
 from engine.protocol.codec import to_json
 from tests.many_runs import make_runs

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from engine.errors import UserError
+from engine.journal.disk.find_run import find_run, list_runs, started_at
 from engine.journal.disk.labels import read_labels, set_note
 from engine.journal.disk.manage import delete_run, rename_run
-from engine.journal.disk.run_dir import DELETED, LOCK_FILE, find_run, list_runs, lock_run, started_at
+from engine.journal.disk.run_dir import DELETED, LOCK_FILE, lock_run
 from engine.journal.reader import JournalReader
 from engine.journal.store import JOURNAL_FILE
 from engine.journal.task_meta import Parent

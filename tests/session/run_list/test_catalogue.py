@@ -17,9 +17,10 @@ from cockpit.session.run_list.index_file import index_file, load_index
 from cockpit.session.run_list.listed_run import NO_JOURNAL, UNREADABLE
 from cockpit.session.run_list.watcher import RunWatcher
 from engine.errors import UserError
+from engine.journal.disk.find_run import list_runs
 from engine.journal.disk.labels import set_note, set_tags
 from engine.journal.disk.manage import delete_run, rename_run
-from engine.journal.disk.run_dir import LOCK_FILE, has_journal, list_runs
+from engine.journal.disk.run_dir import LOCK_FILE, has_journal
 from engine.journal.store import JOURNAL_FILE
 from tests.many_runs import make_runs
 from tests.recorded_run import RecordedRun

@@ -18,7 +18,6 @@ from engine.training.checkpoint.file import (
     BEST,
     LAST_GOOD,
     CheckpointDamagedError,
-    CheckpointWriter,
     Snapshot,
     checkpoint_name,
     checksum_path,
@@ -30,6 +29,7 @@ from engine.training.checkpoint.file import (
     save_checkpoint,
     set_aside,
 )
+from engine.training.checkpoint.writer import CheckpointWriter
 
 
 def _snapshot(step: int, *, good: bool = False, best: bool = False, kind: str = "step") -> Snapshot:

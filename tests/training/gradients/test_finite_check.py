@@ -12,8 +12,9 @@ from torch import Tensor
 
 from engine.tasks.person.model.network import HierarchicalUNet
 from engine.tasks.person.spec import REFINEMENTS, refinements_of
+from engine.training.gradients.step_report import StepReport
 from engine.training.optimizer import build_optimizer, load_moments, moments_of
-from engine.training.step import StepReport, TrainStep
+from engine.training.step import TrainStep
 from engine.training.step_plan import StepPlan, plan_for
 from tests.person_state import person_state
 from tests.small import random_batch, small_config, train_step_of

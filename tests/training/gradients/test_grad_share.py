@@ -14,7 +14,8 @@ from engine.tasks.person.model.network import HierarchicalUNet
 from engine.tasks.person.spec import SPEC, refinements_of
 from engine.training.data.batch import Batch
 from engine.training.gradients.grad_share import GradientTaps, held_scale
-from engine.training.step import StepReport, TrainStep
+from engine.training.gradients.step_report import StepReport
+from engine.training.step import TrainStep
 from engine.training.step_plan import StepPlan, plan_for
 from tests.person_state import person_state
 from tests.small import random_batch, small_config, train_step_of

@@ -13,7 +13,7 @@ from cockpit.cli.attached_runs import refuse_diagnose
 from cockpit.cli.output import print_json, print_lines, table
 from cockpit.terminal.standard_streams import complain
 from cockpit.text.format import escape_control, number
-from engine.journal.disk.run_dir import find_run
+from engine.journal.disk.find_run import find_run
 from engine.outputs.ablation_report import Ablation, AblationRequest, Variant
 from engine.outputs.fault_report import Diagnosis, diagnosis_lines, find_folder, folders_of, read_report
 from engine.protocol.codec import to_json

@@ -14,7 +14,7 @@ from cockpit.cli.attached_runs import refuse_profile
 from cockpit.cli.output import print_lines
 from cockpit.terminal.standard_streams import complain
 from cockpit.text.format import escape_control
-from engine.journal.disk.run_dir import find_run
+from engine.journal.disk.find_run import find_run
 from engine.outputs.profile_report import ProfileReport, ProfileRequest
 
 _TRACE: Final = "trace.json"

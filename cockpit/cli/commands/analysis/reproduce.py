@@ -12,7 +12,7 @@ from cockpit.cli.attached_runs import refuse_redrive
 from cockpit.cli.output import print_json, print_lines
 from cockpit.terminal.standard_streams import complain
 from cockpit.text.format import escape_control
-from engine.journal.disk.run_dir import find_run
+from engine.journal.disk.find_run import find_run
 from engine.outputs.reproduction_report import ReproductionReport, ReproductionRequest, report_lines
 from engine.protocol.codec import to_json
 

@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from engine.errors import UserError
-from engine.journal.disk.run_dir import find_run
+from engine.journal.disk.find_run import find_run
 
 
 def baseline_of(runs_dir: Path, name: str) -> Path | None:

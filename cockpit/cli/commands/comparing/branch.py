@@ -12,7 +12,8 @@ from cockpit.cli.options import BranchPoint, TrainOptions, train_options
 from cockpit.cli.output import print_lines
 from cockpit.text.format import escape_control
 from engine.errors import UserError, did_you_mean
-from engine.journal.disk.run_dir import CHECKPOINTS, find_run
+from engine.journal.disk.find_run import find_run
+from engine.journal.disk.run_dir import CHECKPOINTS
 
 _LISTED: Final = 12
 """Most steps that a message names, the newest ones."""

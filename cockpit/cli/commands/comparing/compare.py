@@ -23,7 +23,7 @@ from cockpit.ui.panels.comparing.overlay import OverlaidRuns, metrics_of_runs, s
 from cockpit.ui.panels.comparing.runs import ComparedRun, open_runs
 from cockpit.ui.panels.comparing.tables import as_columns, config_differences, config_rows, fitted, intervention_rows
 from engine.errors import UserError, did_you_mean
-from engine.journal.disk.run_dir import find_run
+from engine.journal.disk.find_run import find_run
 from engine.protocol.codec import Json, to_json
 from engine.protocol.events import Activity
 

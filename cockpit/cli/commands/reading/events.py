@@ -14,7 +14,7 @@ from cockpit.session.incidents.incidents import Incidents
 from cockpit.text.event_text import sentence
 from cockpit.text.format import escape_control
 from engine.errors import UserError, did_you_mean
-from engine.journal.disk.run_dir import find_run
+from engine.journal.disk.find_run import find_run
 from engine.journal.reader import Entry, JournalReader
 from engine.protocol.codec import Json
 from engine.protocol.events import Status

@@ -10,7 +10,7 @@ from cockpit.cli.output import print_json, print_lines, table
 from cockpit.text.format import escape_control
 from cockpit.text.histogram_text import drawn, heading
 from engine.errors import UserError, did_you_mean
-from engine.journal.disk.run_dir import find_run
+from engine.journal.disk.find_run import find_run
 from engine.outputs.inspection.histogram_file import kept_histograms
 from engine.outputs.inspection.layer_histograms import LayerHistograms
 from engine.protocol.codec import to_json

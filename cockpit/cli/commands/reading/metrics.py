@@ -19,7 +19,7 @@ from cockpit.cli.metric_names import known_keys
 from cockpit.cli.output import float_texts, float_values, print_json, print_lines, table
 from cockpit.text.format import escape_control, number
 from engine.errors import UserError
-from engine.journal.disk.run_dir import find_run
+from engine.journal.disk.find_run import find_run
 from engine.journal.reader import JournalReader
 from engine.journal.series import Series
 from engine.journal.task_meta import LAYER_PREFIX

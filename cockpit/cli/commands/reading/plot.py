@@ -21,7 +21,7 @@ from cockpit.terminal.safe_stream import SafeStream, open_console
 from cockpit.text.format import escape_control
 from cockpit.ui.panels.charts.x_axis import axis_of
 from engine.errors import UserError
-from engine.journal.disk.run_dir import find_run
+from engine.journal.disk.find_run import find_run
 from engine.journal.reader import Entry, JournalReader
 from engine.journal.store import BUSY_SECONDS
 from engine.journal.tail import JournalTail

@@ -13,8 +13,9 @@ from cockpit.cli.output import print_json, print_lines, table
 from cockpit.text.format import escape_control, number, rate
 from cockpit.text.next_steps import command_for
 from engine.errors import UserError
+from engine.journal.disk.find_run import list_runs, private_runs, started_at
 from engine.journal.disk.labels import read_labels
-from engine.journal.disk.run_dir import has_journal, list_runs, private_runs, started_at
+from engine.journal.disk.run_dir import has_journal
 from engine.protocol.codec import Json
 
 _LOST: Final = "no journal"

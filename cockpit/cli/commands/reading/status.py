@@ -18,7 +18,7 @@ from cockpit.session.incidents.incidents import num_incidents
 from cockpit.session.run_list.facts import present_activity
 from cockpit.text.format import duration, escape_control
 from cockpit.text.next_steps import command_for
-from engine.journal.disk.run_dir import find_run
+from engine.journal.disk.find_run import find_run
 from engine.journal.reader import JournalReader
 from engine.journal.task_meta import ATTACHED, PARENT, attached_of, parent_of
 from engine.outputs.fault_report import REPORT_TEXT, folders_of

@@ -14,7 +14,7 @@ from cockpit.cli.followed_run import TIMED_OUT, FollowedRun, follow
 from cockpit.cli.output import print_json, print_lines
 from cockpit.session.history.row_feed import MetricRow
 from cockpit.text.format import escape_control
-from engine.journal.disk.run_dir import find_run
+from engine.journal.disk.find_run import find_run
 from engine.journal.reader import JournalReader
 from engine.protocol.codec import Json, to_json
 from engine.protocol.conditions.condition import Condition, Held, RunMoment, Value, value_text

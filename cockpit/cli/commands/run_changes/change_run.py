@@ -10,9 +10,9 @@ from typing import Final
 from cockpit.cli.output import print_lines
 from cockpit.text.format import escape_control
 from engine.errors import UserError
+from engine.journal.disk.find_run import find_run
 from engine.journal.disk.labels import change_tags, set_note
 from engine.journal.disk.manage import delete_run, rename_run
-from engine.journal.disk.run_dir import find_run
 
 NEEDS_YES: Final = 1
 """Exit code of a deletion that was not confirmed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from engine.journal.disk.run_dir import find_run
+from engine.journal.disk.find_run import find_run
 
 
 def source_of(arguments: argparse.Namespace) -> Path:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from engine.errors import UserError
-from engine.journal.disk.run_dir import find_run
+from engine.journal.disk.find_run import find_run
 from engine.protocol.codec import Json
 from engine.protocol.record import record
 

@@ -24,7 +24,8 @@ from cockpit.cli.servers.agent.calls import (
 from cockpit.session.incidents.incidents import Incidents
 from cockpit.text.event_text import sentence
 from engine.errors import UserError, did_you_mean
-from engine.journal.disk.run_dir import has_journal, list_runs
+from engine.journal.disk.find_run import list_runs
+from engine.journal.disk.run_dir import has_journal
 from engine.journal.reader import JournalReader
 from engine.protocol.codec import Json
 from engine.protocol.wire import EVENT_KINDS, kind_of
