@@ -18,10 +18,10 @@ from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Activity
 from engine.training.checkpoint.file import list_checkpoints, load_checkpoint
-from tests.e2e.terminal_session import TerminalSession, program
+from tests.e2e.terminal_session import TerminalSession, forked, program
 from tests.e2e.test_attach import start, until
 from tests.e2e.test_ends import step_of
-from tests.e2e.test_steering import assert_given_back, events_of, running, state_of
+from tests.e2e.test_steering import assert_given_back, events_of, poisoned, running, state_of
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -81,7 +81,7 @@ def test_a_training_that_is_left_watched_and_left_again_has_the_bits_of_an_undis
         assert_given_back(shell)
         with (
             TerminalSession(program("attach", "latest"), folder, size=SIZE) as first,
-            TerminalSession(program("attach", "one"), folder, size=SIZE) as second,
+            TerminalSession(forked("attach", "one"), folder, size=SIZE) as second,
         ):
             second.wait_for("‖ paused", "q leave")
             second.press("\x1b[15~")  # F5
@@ -112,7 +112,7 @@ def test_a_training_goes_on_if_its_settings_say_so_though_the_shell_lost_its_job
     settings.parent.mkdir(parents=True)
     settings.write_text("on_hangup: keep\n")
     words = ("--config", "small.yaml", "--run", "one", "--set", "data.num_workers=1")
-    with TerminalSession(program(*words), folder) as terminal:
+    with TerminalSession(poisoned("pace", *words), folder) as terminal:
         running(terminal)
         trainer = terminal.trainer()
         try:

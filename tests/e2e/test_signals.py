@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -19,7 +20,7 @@ from engine.protocol.events import Activity
 from main import main
 from tests.e2e.signalled_run import Started, end_by
 from tests.e2e.terminal_session import TerminalSession, forked, program
-from tests.e2e.test_steering import state_of
+from tests.e2e.test_steering import poisoned, state_of
 from tests.forked import Forked
 
 pytestmark = pytest.mark.timeout(240)
@@ -150,7 +151,7 @@ def goes_on_after_a_hang_up(command: list[str] | Forked, folder: Path) -> None:
 
 
 def test_a_terminal_that_is_closed_under_a_run_that_ignores_hang_ups_leaves_it_running(folder: Path) -> None:
-    with TerminalSession(Forked(WORDS, ignored=[HANG_UP]), folder) as terminal:
+    with TerminalSession(replace(poisoned("pace", *WORDS), ignored=[HANG_UP]), folder) as terminal:
         started = Started(terminal.process, folder / "runs/one")
         terminal.wait_for("▶ running")
         trainer = terminal.trainer()

@@ -53,7 +53,9 @@ def running(terminal: TerminalSession) -> str:
 
 def test_a_run_is_paused_slowed_promoted_stopped_and_resumed_by_keys(folder: Path) -> None:
     directory = folder / "runs" / "one"
-    with TerminalSession(forked("--config", "small.yaml", "--run", "one"), folder, size=(120, 40)) as terminal:
+    with TerminalSession(
+        poisoned("pace", "--config", "small.yaml", "--run", "one"), folder, size=(120, 40)
+    ) as terminal:
         terminal.wait_for("one")
         running(terminal)
         terminal.press(" ")
@@ -90,7 +92,7 @@ def test_a_run_is_paused_slowed_promoted_stopped_and_resumed_by_keys(folder: Pat
         assert "python main.py --resume one" in terminal.text()
     assert state_of(directory).activity is Activity.FINISHED
     stopped = state_of(directory).step
-    with TerminalSession(forked("--resume", "one"), folder) as terminal:
+    with TerminalSession(poisoned("pace", "--resume", "one"), folder) as terminal:
         running(terminal)
         terminal.wait_until(lambda _: state_of(directory).step > stopped + 3, "steps after the resume")
         assert state_of(directory).phase == 2
@@ -105,6 +107,7 @@ def test_a_run_is_paused_slowed_promoted_stopped_and_resumed_by_keys(folder: Pat
 
 
 def poisoned(kind: str, *words: str) -> Forked:
+    """The program with a planted fault, or with the pace at which a training leaves the processor to other tests."""
     return Forked((kind, *words), ROOT / "tests/e2e/poisoned_main.py")
 
 
@@ -133,7 +136,7 @@ def acknowledged(terminal: TerminalSession, text: str) -> bool:
 
 
 def test_a_refused_key_says_why(folder: Path) -> None:
-    with TerminalSession(forked("--config", "small.yaml", "--run", "one"), folder) as terminal:
+    with TerminalSession(poisoned("pace", "--config", "small.yaml", "--run", "one"), folder) as terminal:
         running(terminal)
         terminal.press("u")
         terminal.wait_for("undo: refused")
@@ -157,7 +160,7 @@ def test_the_end_of_training_keeps_the_screen_until_q(folder: Path) -> None:
 
 
 def test_what_is_steered_is_recorded_in_the_name_of_the_cockpit(folder: Path) -> None:
-    with TerminalSession(forked("--config", "small.yaml", "--run", "one"), folder) as terminal:
+    with TerminalSession(poisoned("pace", "--config", "small.yaml", "--run", "one"), folder) as terminal:
         running(terminal)
         terminal.press("c")
         terminal.wait_for("checkpoint: applied")
