@@ -20,12 +20,8 @@ from engine.tasks.person.config import PersonConfig
 from engine.training.device import chosen_kernels
 
 Trained = Callable[..., int]
-COMPILING = (
-    pytest.mark.filterwarnings("ignore:\\nOnline softmax is disabled"),  # likewise
-    pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores"),  # a hint of the compiler
-    pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning"),  # its own use
-)
-"""Marks of tests that compile a network."""
+COMPILING = pytest.mark.filterwarnings("ignore")
+"""Mark of tests that compile a network: the compiler warns of its own work, with each version of other things."""
 
 
 @pytest.fixture

@@ -28,7 +28,6 @@ pytestmark = [
     pytest.mark.timeout(300),
     pytest.mark.filterwarnings("ignore:called a synchronizing"),  # of the cockpit's own thread, which may wait
     pytest.mark.filterwarnings("ignore:Synchronization debug mode"),
-    *COMPILING,
 ]
 
 STATES = ("sgd momentum", "adamw foreach", "adamw fused", "adafactor")
@@ -198,6 +197,7 @@ def test_an_overflow_under_a_loss_scaler_is_counted_and_changes_nothing(tmp_path
     assert found[8]["loss/total"] < 5, "the recorded loss is that before the scale"
 
 
+@COMPILING
 def test_a_compiled_network_is_watched(tmp_path: Path, cuda: torch.device) -> None:
     model = classifier(cuda)
     compiled: Any = torch.compile(model)
