@@ -246,8 +246,11 @@ class Cockpit(LoopRun):
         return handle
 
     def log(self, **numbers: float | Tensor) -> None:
-        """Record numbers with the current step, as `log/NAME`; of several processes, those of rank 0."""
-        self._numbers.logged.update(numbers)
+        """Record numbers with the current step, as `log/NAME`; of several processes, those of rank 0.
+
+        What is not a single number is left out, and said once on the error stream.
+        """
+        self._numbers.log(numbers)
 
     def validated(self, *, loss: float | None = None, **metrics: float | Tensor) -> None:
         """Record the result of a validation, as `val/NAME`. The best score makes the best checkpoint.

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -157,3 +158,23 @@ def test_importing_the_cockpit_imports_no_torch() -> None:
     """The screen is a process without torch."""
     program = "import sys, cockpit; assert 'torch' not in sys.modules; cockpit.Cockpit; assert 'torch' in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_what_is_not_a_single_number_is_left_out_of_the_log_and_said_once(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training = Training()
+
+    def log(cockpit: Cockpit, step: int) -> None:
+        cockpit.log(wide=torch.ones(3), text="high", deep=np.zeros(2), one=torch.ones(1, 1), float32=np.float32(2.5))
+
+    with training.cockpit(runs) as cockpit:
+        training.run(cockpit, 1, log)
+    found = rows(runs / "one")
+    assert len(found) == 12
+    logged = {name: value for name, value in found[12].items() if name.startswith("log/")}
+    assert logged == {"log/one": 1.0, "log/float32": 2.5}
+    said = [line for line in capsys.readouterr().err.splitlines() if "is not recorded" in line]
+    assert said == [
+        f"cockpit: log({name}=...) is not recorded: it is not a single number" for name in ("wide", "text", "deep")
+    ]

@@ -217,7 +217,11 @@ class GradientReader:
 
     def read_on_device(self) -> Norms:
         """Return the norms, which stay on the device, without waiting for it."""
-        grads = [p.grad for p in self.parameters if p.grad is not None]
+        grads = [
+            p.grad if p.grad.layout is torch.strided else dense(p.grad) for p in self.parameters if p.grad is not None
+        ]
+        if not grads:
+            return Norms(total=math.nan, late=self.parameters[0].new_zeros(0, dtype=torch.float32))
         if len(grads) == len(self.parameters):
             parts = self._parts
         else:

@@ -7,6 +7,7 @@ which compute each learning rate from the previous one, never see the factor.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import torch
@@ -156,7 +157,8 @@ class OptimizerHooks(UpdateJudge):
         self.layers.remove()
         for watched in self._watched.values():
             watched.restore()
-            watched.settle_late()
+            with suppress(Exception):  # the device may be out of order
+                watched.settle_late()
             for handle in () if self._in_hook else watched.handles:
                 handle.remove()
 

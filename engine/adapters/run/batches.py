@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, SupportsFloat, SupportsIndex, TypeGuard
 
 from torch import Tensor
 
@@ -50,6 +50,13 @@ def length_of(loader: object) -> int:
         return len(loader)  # pyright: ignore[reportArgumentType]
     except TypeError:  # an iterable dataset, or a generator
         return 0
+
+
+def is_number(value: object) -> TypeGuard[float | Tensor]:
+    """Return whether `value` is a single real number: one of Python or NumPy, or a tensor of one entry."""
+    if isinstance(value, Tensor):
+        return value.numel() == 1 and not value.is_complex()
+    return isinstance(value, SupportsFloat | SupportsIndex) and getattr(value, "size", 1) == 1
 
 
 def on_host(value: float | Tensor) -> float | Tensor:

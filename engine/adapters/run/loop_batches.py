@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import TypeVar
@@ -12,7 +13,7 @@ from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
 from engine.adapters.hooks.update_judge import Update
 from engine.adapters.hooks.weight_norms import WeightNorms
 from engine.adapters.run.attached_state import AttachedState, Stateful, random_states, set_random_states
-from engine.adapters.run.batches import count_samples, length_of, on_host
+from engine.adapters.run.batches import count_samples, is_number, length_of, on_host
 from engine.adapters.steps.step_reading import NOTHING, StepReading
 
 Batch = TypeVar("Batch")
@@ -26,6 +27,7 @@ class LoopNumbers:
         self.logged: dict[str, float | Tensor] = {}
         self.wait = 0.0
         self.samples = 0
+        self._refused: set[str] = set()
         self._hooks = hooks
         self._began = time.perf_counter()
         self._weight_norms = WeightNorms()
@@ -39,6 +41,15 @@ class LoopNumbers:
                 losses[name].append(number)
             else:
                 losses[name] = [number]
+
+    def log(self, numbers: Mapping[str, object]) -> None:
+        """Keep numbers of the program until the step is recorded; say once of each name that its value is no number."""
+        for name, value in numbers.items():
+            if is_number(value):
+                self.logged[name] = value
+            elif name not in self._refused:
+                self._refused.add(name)
+                sys.stderr.write(f"cockpit: log({name}=...) is not recorded: it is not a single number\n")
 
     def drop(self) -> None:
         """Forget the numbers of a step that another process records, and begin the next one."""
