@@ -98,7 +98,7 @@ class Cockpit(LoopRun):
 
     def _after_update(self) -> None:
         """Record what the step did, and write a checkpoint if it is due."""
-        with self._survive:
+        try:
             update, run = self._hooks.take(), self._run
             if self._ranks is None and isinstance(run, AttachedRun):
                 is_late = update.finite is not None
@@ -113,6 +113,8 @@ class Cockpit(LoopRun):
             if self._checkpoint_every and self.step % self._checkpoint_every == 0:
                 self._checkpoint("step")
                 self._numbers.restart()
+        except Exception as error:  # costs a step less than a context
+            self._detach(error)
 
     def _cross_boundary(self) -> bool:
         """Process commands. Return whether the loop goes on."""
@@ -199,8 +201,10 @@ class Cockpit(LoopRun):
         named = terms if type(terms) is dict or isinstance(terms, Mapping) else {"loss": terms}
         if not named:
             raise UserError("cockpit.loss() needs at least one term, such as {'ce': loss}")
-        with self._survive:
+        try:
             return self._weighted(named)
+        except Exception as error:  # costs a step less than a context
+            self._detach(error)
         return sum(list(named.values())[1:], next(iter(named.values())))
 
     def _weighted(self, named: Mapping[str, Tensor]) -> Tensor:

@@ -92,12 +92,14 @@ class OptimizerHooks(UpdateJudge):
 
     def note_loss(self, loss: Tensor) -> None:
         """Keep a scalar on which `backward` is called, for the next update; one in host memory is read now."""
-        with self._survive:
+        try:
             if len(self.update.losses) < _MOST_LOSSES and not self._is_removed:
                 kept = loss.item() if loss.is_cpu and self.rehearse is None else loss.detach()
                 self.update.losses.append(kept)
                 if self.judges_losses:
                     self._unjudged.append(kept)
+        except Exception as error:  # costs a step less than a context
+            self._give_up(error)
 
     def note_clip(self, parameters: Sequence[Tensor], total_norm: Tensor) -> None:
         """Look at the gradients before the user's own clip, which would make every one NaN if one is."""

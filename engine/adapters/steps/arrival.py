@@ -27,7 +27,8 @@ def _is_late(reading: StepReading) -> bool:
     """Return whether a number of the step may be on a device."""
     if reading.update.finite is not None:
         return True
-    return any(map(_is_on_device, [*reading.losses.values(), *reading.update.losses, *reading.logged.values()]))
+    numbers = (*reading.losses.values(), *reading.update.losses, *reading.logged.values())
+    return Tensor in map(type, numbers) and any(map(_is_on_device, numbers))
 
 
 def _is_on_device(value: object) -> bool:
