@@ -416,26 +416,3 @@ def test_two_trainings_in_threads_of_one_process_do_not_disturb_each_other() -> 
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(train, made, optimizers)) == [5] * 4
-
-
-@pytest.mark.parametrize("fused", [False, True], ids=["waiting", "with a flag"])
-def test_on_a_device_an_update_without_gradients_or_with_sparse_ones_is_as_any_other(
-    fused: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(GradientReader, "is_on_host", property(lambda self: False))
-    table = nn.Embedding(6, 3, sparse=not fused)
-    options: dict[str, Any] = {"fused": True} if fused else {}
-    optimizer = torch.optim.SGD(table.parameters(), lr=0.5, **options)
-    hooks = hooks_on(table, optimizer)
-    before = table.weight.detach().clone()
-    optimizer.step()
-    assert torch.equal(table.weight, before)
-    for poison, changes in ((1.0, True), (math.nan, False)):
-        before = table.weight.detach().clone()
-        (table(torch.tensor([1, 1, 4])).sum() * poison).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        assert torch.equal(table.weight, before) is not changes
-    optimizer.state_dict()
-    seen = hooks.take()
-    assert seen.bad or not bool(seen.finite)

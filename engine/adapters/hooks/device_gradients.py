@@ -41,6 +41,7 @@ def read_waiting(watched: WatchedOptimizer, losses: Sequence[float | Tensor], cl
     Waits for the device, once. An optimizer that takes no flag needs the verdict before its update. Copies from which
     to undo the update would need the memory of weights and moments once more, and a fifth of a step.
     """
+    reader, is_clipped = watched.reader, watched.clip.norms is not None
     norms, now = _norms(watched, clip)
     assert norms.late is not None
     parts = [norms.late] if now is None or now.late is None else [norms.late, now.late.norm().reshape(1)]
@@ -49,9 +50,11 @@ def read_waiting(watched: WatchedOptimizer, losses: Sequence[float | Tensor], cl
     divisor = float(watched.optimizer.__dict__.get("grad_scale") or 1.0)  # a GradScaler leaves it to a fused kernel
     found = norms.arrived(values[:count], divisor)
     if not math.isfinite(found.total):
-        found.bad = watched.reader.bad_names(watched.reader.parameters)
+        suspects = [p for p, norm in zip(reader.present(), values[:count], strict=True) if not math.isfinite(norm)]
+        # The program's own clip has made every gradient NaN: only the norms before it tell which one was.
+        found.bad = tuple(map(reader.name_of, suspects)) if is_clipped else reader.bad_names(suspects)
         if not found.bad:  # every entry is finite, and only a sum of squares overflows
-            found.squares = [square / divisor**2 for square in watched.reader.squares_in_double()]
+            found.squares = [square / divisor**2 for square in reader.squares_in_double()]
             found.total = math.sqrt(sum(found.squares))
     present = found.total if len(parts) == 1 else values[count] / divisor
     others = [*values[count + len(parts) - 1 :], *(loss for loss in losses if not isinstance(loss, Tensor))]

@@ -240,6 +240,14 @@ class GradientReader:
             sums[part] = sums.get(part, 0.0) + square
         return {part: math.sqrt(square) if square >= 0 else math.nan for part, square in sums.items()}
 
+    def present(self) -> list[Tensor]:
+        """Return the parameters that have a gradient now."""
+        return [p for p in self.parameters if p.grad is not None]
+
+    def name_of(self, parameter: Tensor) -> str:
+        """Return the full name of `parameter`."""
+        return self._names.name_of(parameter)
+
     def bad_names(self, parameters: Iterable[Tensor]) -> tuple[str, ...]:
         """Return the names of parameters with a non-finite gradient. Waits for the device."""
         return tuple(
