@@ -60,6 +60,8 @@ def reproduce(request: ReproductionRequest, interrupt: Interrupt) -> Reproductio
         notes.append(f"the redriven run failed or was interrupted; see {directory.name}'s console.log for the reason")
     difference, num_steps, num_metrics = compare_traces(request.run_dir, directory)
     checkpoint, tensor = compare_weights(request.run_dir / CHECKPOINTS, directory / CHECKPOINTS)
+    if difference is not None or tensor:
+        notes.append(kernels_note(first.device, read_resolved(directory / CONFIG_FILE)))
     return ReproductionReport(
         run=request.run_dir.name,
         directory=str(directory),
@@ -80,6 +82,13 @@ def _version_note(recorded: str) -> str:
     if recorded == torch.__version__:
         return ""
     return f"recorded by torch {recorded}, redriven by {torch.__version__}: this alone may change bits"
+
+
+def kernels_note(device: str, config: RunConfig) -> str:
+    """Return why a run on `device` may differ although nothing is wrong; an empty string if it may not."""
+    if device == "cpu" or config.training.deterministic:
+        return ""
+    return f"default kernels of {device} add in any order: set training.deterministic for a run to be reproduced"
 
 
 def _parent(run_dir: Path, directory: Path) -> Parent | None:

@@ -21,11 +21,12 @@ from engine.protocol.events import Event, Status
 from engine.protocol.words.script import ScriptedCommand
 from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.reproduce.recorded_action import RecordedAction
-from engine.runtime.reproduce.reproduce import reproduce
+from engine.runtime.reproduce.reproduce import kernels_note, reproduce
 from engine.runtime.reproduce.timeline import Conditions, segments_of
 from engine.tasks.person.config import PersonConfig
 from engine.training.checkpoint.file import list_checkpoints
 from tests.faulty import entries, long_config, poison, recovery, run
+from tests.small import small_config
 
 STEERED = (
     ScriptedCommand(2, c.SetBatchSize(2), 1),
@@ -236,3 +237,13 @@ def test_every_session_of_a_run_says_under_which_conditions_it_trained(tmp_path:
     with closing(JournalReader(tmp_path / "run")) as reader:
         sessions = reader.meta("sessions")
     assert isinstance(sessions, list) and len(sessions) == 2 and sessions[0] == sessions[1]
+
+
+@pytest.mark.parametrize(
+    ("device", "deterministic", "is_said"), [("cpu", False, False), ("cuda", False, True), ("cuda", True, False)]
+)
+def test_a_difference_that_the_kernels_of_a_gpu_make_is_explained(
+    device: str, deterministic: bool, is_said: bool
+) -> None:
+    note = kernels_note(device, small_config(training={"deterministic": deterministic}))
+    assert ("training.deterministic" in note) is is_said
