@@ -355,7 +355,7 @@ def test_all_ranks_let_go_after_a_fault_of_the_cockpit_in_one(program_of_ranks: 
 def test_ranks_of_other_machines_are_out_of_reach(program_of_ranks: Callable[..., Link], directory: Path) -> None:
     link = program_of_ranks(0, nearby=1)
     assert not link.control["together"]
-    until(lambda: "other machines" in state_of(directory).spec.why_unsupported(c.Pause.op))
+    until(lambda: holds(directory, lambda state: "other machines" in state.spec.why_unsupported(c.Pause.op)))
 
 
 OWN = """
