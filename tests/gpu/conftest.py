@@ -18,6 +18,7 @@ from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
 from engine.tasks.person.config import PersonConfig
 from engine.training.device import chosen_kernels
+from tests.adapters.conftest import strict  # noqa: F401 - here too, a fault of the adapters fails a test
 
 Trained = Callable[..., int]
 COMPILING = pytest.mark.filterwarnings("ignore")

@@ -21,6 +21,7 @@ from engine.protocol import events as e
 from tests.adapters.own_loop import assert_equal, events, rows, send, weights
 from tests.adapters.small_network import all_state, hooks_on, network
 from tests.adapters.test_optimizer_hooks import OPTIMIZERS
+from tests.adapters.test_program import TRAIN
 from tests.gpu.conftest import COMPILING
 
 pytestmark = [
@@ -31,12 +32,6 @@ pytestmark = [
 ]
 
 STATES = ("sgd momentum", "adamw foreach", "adamw fused", "adafactor")
-
-
-@pytest.fixture(autouse=True)
-def strict(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Raise faults of the cockpit."""
-    monkeypatch.setenv("TRAINING_COCKPIT_RAISE", "1")
 
 
 @contextmanager
@@ -211,30 +206,11 @@ def test_a_compiled_network_is_watched(tmp_path: Path, cuda: torch.device) -> No
     assert len(found) == 5 and {"grad_norm/0", "grad_norm/3"} <= found[5].keys()
 
 
-PROGRAM = """
-import torch
-from torch import nn
-torch.manual_seed(0)
-model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)).to("DEVICE")
-optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-for step in range(20):
-    x, y = torch.randn(8, 4, device="DEVICE"), torch.randint(2, (8,), device="DEVICE")
-    loss = nn.functional.cross_entropy(model(x), y)
-    optimizer.zero_grad()
-    loss.backward()
-    if step == 6:
-        model[2].bias.grad[0] = float("nan")
-    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
-"""
-
-
 def test_an_untouched_program_is_watched(tmp_path: Path, device: torch.device) -> None:
     """Its NaN changes nothing and is named although its own clip has made every gradient NaN."""
     program = tmp_path / "train.py"
-    program.write_text(PROGRAM.replace("DEVICE", device.type))
-    words = ["main.py", "run", "--no-ui", "--runs-dir", str(tmp_path), "--run", "one", str(program)]
+    program.write_text(f"import torch\ntorch.set_default_device('{device.type}')\n{TRAIN}")
+    words = ["main.py", "run", "--no-ui", "--runs-dir", str(tmp_path), "--run", "one", str(program), "20", "0"]
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (skipped,) = events(tmp_path / "one", e.StepSkipped)

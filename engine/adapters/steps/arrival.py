@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ def bring_to_host(readings: Iterable[StepReading]) -> None:
     tensors = [tensor for reading in late for tensor in _tensors_of(reading)]
     read = _values_of(tensors)
     for reading in late:
-        _settle(reading, lambda tensor: read[id(tensor)])
+        _settle(reading, read)
 
 
 def _is_late(reading: StepReading) -> bool:
@@ -56,20 +56,22 @@ def _values_of(tensors: Sequence[Tensor]) -> dict[int, list[float]]:
     return values
 
 
-def _settle(reading: StepReading, values: Callable[[Tensor], list[float]]) -> None:
-    """Replace the tensors of one step."""
+def _settle(reading: StepReading, values: Mapping[int, list[float]]) -> None:
+    """Replace the tensors of one step by their `values`, by id."""
 
     def read(value: float | Tensor) -> float | Tensor:
-        return values(value)[0] if isinstance(value, Tensor) and _is_on_device(value) else value
+        return values[id(value)][0] if _is_on_device(value) else value
 
     update = reading.update
     reading.losses = {name: read(value) for name, value in reading.losses.items()}
     if reading.logged:
         reading.logged = {name: read(value) for name, value in reading.logged.items()}
     update.losses = [read(value) for value in update.losses]
-    update.norms = tuple(norms if norms.late is None else norms.arrived(values(norms.late)) for norms in update.norms)
+    update.norms = tuple(
+        norms if norms.late is None else norms.arrived(values[id(norms.late)]) for norms in update.norms
+    )
     if update.finite is not None:
-        counts, update.finite = bool(values(update.finite)[0]), None
+        counts, update.finite = bool(values[id(update.finite)][0]), None
         if not counts:
             _note_skip(update)
 
