@@ -14,7 +14,7 @@ from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
 from tests.adapters.small_network import hooks_on
 
 SHAPES = ((3, 5), (7,), (), (128, 65), (300, 300))
-"""Small, single, larger than one piece of the copy, and read by torch's threads."""
+"""Small, single, and read by torch's threads."""
 
 
 class Kinds(nn.Module):
@@ -71,6 +71,26 @@ def test_norms_by_part_are_those_of_the_gradients(
             {"first": norm_of(model.first), "second": norm_of(model.second)}, rel=0.01
         )
         assert norms.total == pytest.approx(norm_of(model), rel=0.01)
+
+
+def test_a_norm_that_overflows_in_single_precision_is_computed_in_double() -> None:
+    for dtype in (torch.float32, torch.bfloat16):
+        model = Kinds(dtype)
+        for parameter in model.parameters():
+            parameter.grad = torch.full(parameter.shape, 2.0**100, dtype=dtype)
+        norms = reader_of(model).read()
+        assert norms.bad == () and norms.total == pytest.approx(norm_of(model), rel=1e-6)
+
+
+def test_types_of_different_lengths_are_read_together() -> None:
+    model = Kinds(torch.float32)
+    model.second = Kinds(torch.float16).second
+    reader = reader_of(model)
+    for parameter in model.parameters():
+        parameter.grad = torch.full(parameter.shape, 2.0**13, dtype=parameter.dtype)
+    assert reader.read().by_part() == pytest.approx(
+        {"first": norm_of(model.first), "second": norm_of(model.second)}, rel=1e-6
+    )
 
 
 def test_parameters_with_a_gradient_may_differ_from_step_to_step() -> None:

@@ -13,14 +13,14 @@ from itertools import compress
 import torch
 from torch import Tensor, nn
 
-from .gradient_squares import GradientLayout, dense, quietly, squares_of
+from .gradient_squares import dense, dtype_of_norms, squares_of
 
 MOST_PARTS = 16
 """Maximum number of modules whose norms are shown."""
 _DIVIDED = 8
 """A part is divided further if it holds more than this share of all parameters: one in eight."""
-_MOST_LAYOUTS = 16
-"""Maximum number of layouts that are kept: which parameters have a gradient may differ from step to step."""
+_MOST_LOOKS = 16
+"""Maximum number of lists of parts that are kept: which parameters have a gradient may differ from step to step."""
 _MOST_NAMED = 8
 """Maximum number of parameters that a sentence names."""
 
@@ -146,10 +146,12 @@ class GradientReader:
         self._count = -1
         self.parameters: list[Tensor] = []
         self._parts: list[str] = []
+        self._present: list[Tensor] = []
+        """The parameters with a gradient at the last look, and `_part_of` their parts; `_absent` are the others."""
         self._absent: list[Tensor] = []
-        self._layout = GradientLayout((), ())
-        self._layouts: dict[tuple[bool, ...], GradientLayout] = {}
-        self._present_parts: dict[tuple[bool, ...], list[str]] = {}
+        self._part_of: list[str] = []
+        self._looks: dict[tuple[bool, ...], list[str]] = {}
+        self._dtype: torch.dtype | None = None
 
     def refresh(self) -> bool:
         """Read the parameter groups again if parameters were added. Return whether all are in host memory."""
@@ -160,9 +162,9 @@ class GradientReader:
             self._count = count
             self.parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
             self._parts = [self._names.part_of(p) for p in self.parameters]
-            self._layouts.clear()
-            self._present_parts.clear()
-            self._choose_layout()
+            self._dtype = dtype_of_norms(self.parameters)
+            self._looks.clear()
+            self._look()
         return self.is_on_host
 
     @property
@@ -177,66 +179,45 @@ class GradientReader:
             if parameter.grad is not None:
                 break
         else:
-            squares = self._layout.squares()
+            squares = squares_of([p.grad for p in self._present], self._dtype)
         if squares is None:
-            self._choose_layout()
-            squares = self._layout.squares()
+            self._look()
+            squares = squares_of([p.grad for p in self._present], self._dtype)
         if squares is not None and math.isfinite(summed := sum(squares)):
-            return Norms(squares, math.sqrt(summed), (), self._layout.part_of)
-        return self._read_each()
+            return Norms(squares, math.sqrt(summed), (), self._part_of)
+        squares = self.squares_in_double()
+        bad = self.bad_names(self._present)
+        return Norms(squares, math.nan if bad else math.sqrt(sum(squares)), bad, self._part_of)
 
-    def _choose_layout(self) -> None:
-        """Lay out the parameters that have a gradient now: some get none in this step, or never."""
-        present = tuple(p.grad is not None for p in self.parameters)
-        self._absent = [p for p, is_here in zip(self.parameters, present, strict=True) if not is_here]
-        if present not in self._layouts:
-            if len(self._layouts) >= _MOST_LAYOUTS:
-                self._layouts.clear()
-            held = list(compress(self.parameters, present))
-            self._layouts[present] = GradientLayout(held, list(compress(self._parts, present)))
-        self._layout = self._layouts[present]
-
-    def _read_each(self) -> Norms:
-        """Return the norms of the gradients, each of them read alone."""
-        held = [(p, part) for p, part in zip(self.parameters, self._parts, strict=True) if p.grad is not None]
-        grads = [p.grad for p, _ in held if p.grad is not None]
-        parts = [part for _, part in held]
-        squares = quietly(lambda: squares_of(grads))
-        summed = sum(squares)
-        if math.isfinite(summed):
-            return Norms(squares, math.sqrt(summed), (), parts)
-        total, bad = math.nan, self.bad_names(p for p, _ in held)
-        if not bad:  # every entry is finite, and only the sum of squares overflows in float32
-            squares = self.squares_in_double()
-            total = math.sqrt(sum(squares))
-        return Norms(squares, total, bad, parts)
+    def _look(self) -> None:
+        """Find the parameters that have a gradient now: some get none in this step, or never."""
+        found = tuple(p.grad is not None for p in self.parameters)
+        self._present = list(compress(self.parameters, found))
+        self._absent = [p for p, is_here in zip(self.parameters, found, strict=True) if not is_here]
+        if found not in self._looks and len(self._looks) >= _MOST_LOOKS:
+            self._looks.clear()
+        self._part_of = self._looks.setdefault(found, list(compress(self._parts, found)))
 
     def squares_in_double(self) -> list[float]:
         """Return the sums of squares of the gradients, which overflow in float32. Waits for the device."""
-        return [float(p.grad.cpu().double().square().sum()) for p in self.parameters if p.grad is not None]
+        return [float(dense(p.grad).cpu().double().square().sum()) for p in self.parameters if p.grad is not None]
 
     def read_on_device(self) -> Norms:
         """Return the norms, which stay on the device, without waiting for it."""
-        grads = [
-            p.grad if p.grad.layout is torch.strided else dense(p.grad) for p in self.parameters if p.grad is not None
-        ]
-        if not grads:
+        self._look()
+        if not self._present:
             return Norms(total=math.nan, late=self.parameters[0].new_zeros(0, dtype=torch.float32))
-        if len(grads) == len(self.parameters):
-            parts = self._parts
-        else:
-            present = tuple(p.grad is not None for p in self.parameters)
-            parts = self._present_parts.setdefault(present, list(compress(self._parts, present)))
+        grads = [g if g.layout is torch.strided else dense(g) for p in self._present if (g := p.grad) is not None]
         norms = torch._foreach_norm(grads, dtype=torch.float32)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
         first = norms[0].device  # a network may be divided among several
         together = torch.stack([norm if norm.device == first else norm.to(first) for norm in norms])
-        return Norms(part_of=parts, total=math.nan, late=together)
+        return Norms(part_of=self._part_of, total=math.nan, late=together)
 
     def weight_norms(self) -> dict[str, float]:
         """Return the L2 norm of the weights of each part."""
         sums: dict[str, float] = {}
-        squares = quietly(lambda: squares_of([parameter.detach() for parameter in self.parameters]))
-        for square, part in zip(squares, self._parts, strict=True):
+        squares = squares_of([p.detach() for p in self.parameters], self._dtype)
+        for square, part in zip(squares or (), self._parts, strict=squares is not None):
             sums[part] = sums.get(part, 0.0) + square
         return {part: math.sqrt(square) if square >= 0 else math.nan for part, square in sums.items()}
 
