@@ -1,7 +1,7 @@
 """Sums of squares of gradients in host memory, read by one call of torch.
 
-The passes of a training drive all other code out of the processor's caches. So what counts in a step is how much code
-it takes to read the gradients, and not how often: copies into one array and products of BLAS take longer than this.
+The passes of a training drive all other code out of the processor's caches. What counts in a step is how much code
+reads the gradients, not how often it is called. Copies into one array and products of BLAS take longer than this.
 """
 
 from __future__ import annotations
