@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage]
+
+from .gradient_reader import ParameterNames
 
 
 class BufferGuard:
-    """Copies of the running statistics of `models`, which each forward pass in training mode changes."""
+    """Copies of the running statistics of named networks, which each forward pass in training mode changes."""
 
-    def __init__(self, models: Mapping[str, nn.Module]) -> None:
+    def __init__(self, names: ParameterNames) -> None:
+        self._names = names
+        self._copy_all()
+
+    def take_up_new(self) -> None:
+        """Copy the statistics of all networks if further ones were named."""
+        if len(self._names.models) != self._num_models:
+            self._copy_all()
+
+    def _copy_all(self) -> None:
+        models = self._names.models
+        self._num_models = len(models)
         layers = [layer for model in models.values() for layer in model.modules() if isinstance(layer, _NormBase)]
         self._live: list[Tensor] = []
         self._kept: list[Tensor] = []

@@ -7,7 +7,6 @@ which compute each learning rate from the previous one, never see the factor.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 import torch
@@ -18,7 +17,7 @@ from .gradient_reader import GradientReader, ParameterNames
 from .layer_watch import LayerWatch
 from .survive import Survive
 from .update_judge import UpdateJudge
-from .watched_optimizer import NO_CLIP, WatchedOptimizer
+from .watched_optimizer import NO_CLIP, EarlyClip, WatchedOptimizer
 
 _MOST_LOSSES: Final = 64
 
@@ -45,10 +44,9 @@ class OptimizerHooks(UpdateJudge):
         self.in_step = False
         self.num_calls = 0
         self.stays_after_fault = False
-        self._early_clip: tuple[set[int], Tensor | None] = (set(), None)
+        self._early_clip = EarlyClip()
         self.on_update: Callable[[torch.optim.Optimizer], None] | None = None
-        self.buffers = BufferGuard(names.models)
-        self._num_models = len(names.models)
+        self.buffers = BufferGuard(names)
         self._names = names
         self._on_fault = on_fault
         self._survive = Survive(self._give_up)
@@ -58,22 +56,13 @@ class OptimizerHooks(UpdateJudge):
 
     def watch(self, optimizer: torch.optim.Optimizer) -> None:
         """Put the hooks on `optimizer`. Raises TypeError unless it is a torch optimizer."""
-        if not isinstance(optimizer, torch.optim.Optimizer):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"a {type(optimizer).__name__} is no torch.optim.Optimizer")
         if id(optimizer) in self._watched:
             return
-        watched = WatchedOptimizer(optimizer, GradientReader(optimizer, self._names))
+        watched = WatchedOptimizer(optimizer, self._names)
         self._watched[id(optimizer)] = watched
-        self._note_early_clip(watched)
-        if len(self._names.models) != self._num_models:
-            self._num_models = len(self._names.models)
-            self.buffers = BufferGuard(self._names.models)
-        watched.handles = (
-            optimizer.register_step_pre_hook(self._before),
-            optimizer.register_step_post_hook(self._after),
-            optimizer.register_state_dict_pre_hook(self._before_state),
-            optimizer.register_load_state_dict_pre_hook(self._before_state),
-        )
+        self._early_clip.give_to(watched, self.layers)
+        self.buffers.take_up_new()
+        watched.put_hooks(self._before, self._after, self._before_state)
 
     @property
     def optimizers(self) -> tuple[torch.optim.Optimizer, ...]:
@@ -87,8 +76,7 @@ class OptimizerHooks(UpdateJudge):
 
     def scheduled_lr(self) -> float:
         """Return the schedule's learning rate of the first group; 0 without an optimizer."""
-        first = next(iter(self._watched.values()), None)
-        return first.scheduled() if first else 0.0
+        return next((watched.scheduled() for watched in self._watched.values()), 0.0)
 
     def note_loss(self, loss: Tensor) -> None:
         """Keep a scalar on which `backward` is called, for the next update; one in host memory is read now."""
@@ -106,19 +94,10 @@ class OptimizerHooks(UpdateJudge):
         if self.rehearse is not None:
             self.rehearse()
         with self._survive:
-            clipped = set(map(id, parameters))
-            self._early_clip = (clipped, total_norm)
+            clip = self._early_clip
+            clip.clipped, clip.total_norm = set(map(id, parameters)), total_norm
             for watched in self._watched.values():
-                self._note_early_clip(watched)
-
-    def _note_early_clip(self, watched: WatchedOptimizer) -> None:
-        """Give the newest clip to the optimizer of its parameters, which may be watched only after it."""
-        clipped, total_norm = self._early_clip
-        watched.reader.refresh()
-        if total_norm is not None and any(id(parameter) in clipped for parameter in watched.reader.parameters[:1]):
-            watched.note_clip(total_norm)
-            self.layers.note_gradients(watched.reader.parameters)
-            self._early_clip = (set(), None)
+                clip.give_to(watched, self.layers)
 
     def note_scaler_skip(self, optimizer: torch.optim.Optimizer, scale: float) -> None:
         """Count an update that a GradScaler skipped because gradients had overflowed."""
@@ -158,11 +137,7 @@ class OptimizerHooks(UpdateJudge):
         self._is_removed = True
         self.layers.remove()
         for watched in self._watched.values():
-            watched.restore()
-            with suppress(Exception):  # the device may be out of order
-                watched.settle_late()
-            for handle in () if self._in_hook else watched.handles:
-                handle.remove()
+            watched.release(keeps_hooks=self._in_hook)
 
     def _before_state(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         """Let a late verdict take effect before the state of `optimizer` is read or replaced."""

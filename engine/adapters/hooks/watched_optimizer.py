@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import torch
@@ -13,7 +14,8 @@ from torch import Tensor
 
 from ...protocol.record import record
 from .device_undo import DeviceUndo
-from .gradient_reader import GradientReader, Norms
+from .gradient_reader import GradientReader, Norms, ParameterNames
+from .layer_watch import LayerWatch
 
 # `Any`: values of parameter groups have no common type.
 
@@ -52,12 +54,17 @@ NO_CLIP: Final = Clip()
 
 
 class WatchedOptimizer:
-    """One optimizer, and what its pre-hook changed and its post-hook restores."""
+    """One optimizer, and what its pre-hook changed and its post-hook restores.
 
-    def __init__(self, optimizer: torch.optim.Optimizer, reader: GradientReader) -> None:
+    Raises TypeError unless `optimizer` is a torch optimizer.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, names: ParameterNames) -> None:
+        if not isinstance(optimizer, torch.optim.Optimizer):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"a {type(optimizer).__name__} is no torch.optim.Optimizer")
         self.optimizer = optimizer
-        self.reader = reader
-        self.handles: Sequence[Any] = ()
+        self.reader = GradientReader(optimizer, names)
+        self._handles: Sequence[Any] = ()
         self.clip = NO_CLIP
         self.is_changed = False
         """Whether `restore` has something to do."""
@@ -73,6 +80,26 @@ class WatchedOptimizer:
     def is_hidden(self) -> bool:
         """Whether the gradients are hidden, so that the update does nothing."""
         return self._hidden is not None
+
+    def put_hooks(
+        self, before: Callable[..., Any], after: Callable[..., None], before_state: Callable[..., None]
+    ) -> None:
+        """Let torch call `before` and `after` around each update, and `before_state` before its state is used."""
+        optimizer = self.optimizer
+        self._handles = (
+            optimizer.register_step_pre_hook(before),
+            optimizer.register_step_post_hook(after),
+            optimizer.register_state_dict_pre_hook(before_state),
+            optimizer.register_load_state_dict_pre_hook(before_state),
+        )
+
+    def release(self, *, keeps_hooks: bool) -> None:
+        """Restore what was changed before an update, and remove the hooks unless torch runs over them now."""
+        self.restore()
+        with suppress(Exception):  # the device may be out of order
+            self.settle_late()
+        for handle in () if keeps_hooks else self._handles:
+            handle.remove()
 
     def scheduled(self) -> float:
         """Return the learning rate of the first group."""
@@ -170,6 +197,25 @@ class WatchedOptimizer:
                 for parameter, weight in zip(self.reader.parameters, weights, strict=True):
                     parameter.copy_(weight)
             self.optimizer.load_state_dict(dict(state))
+
+
+@dataclass(slots=True)
+class EarlyClip:
+    """The newest clip of the user's own, until it is given to the optimizer of its parameters.
+
+    That optimizer may be watched only after the clip. `clipped` are the ids of the parameters.
+    """
+
+    clipped: set[int] = field(default_factory=set[int])
+    total_norm: Tensor | None = None
+
+    def give_to(self, watched: WatchedOptimizer, layers: LayerWatch) -> None:
+        """Let `watched` and `layers` look at the gradients before the clip, if it is one of their parameters."""
+        watched.reader.refresh()
+        if self.total_norm is not None and any(id(one) in self.clipped for one in watched.reader.parameters[:1]):
+            watched.note_clip(self.total_norm)
+            layers.note_gradients(watched.reader.parameters)
+            self.clipped, self.total_norm = set(), None
 
 
 def _without_parameters(group: Mapping[str, Any]) -> dict[str, Any]:
