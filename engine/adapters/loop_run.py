@@ -28,7 +28,7 @@ from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import AttachedState
 from engine.adapters.run.batches import by_name
 from engine.adapters.run.loop_batches import LoopBatches, LoopNumbers
-from engine.adapters.run.run_files import error_since, newest_error, program_of
+from engine.adapters.run.run_files import error_since, newest_error, program_of, say_recorded_in
 from engine.adapters.run.settings import NoValidation, attached_config, leave_to_rank_0, run_directory
 from engine.errors import UserError
 from engine.journal.disk.run_dir import CHECKPOINTS
@@ -126,8 +126,7 @@ class LoopRun:
         else:
             run.checkpoint("start")
         atexit.register(self._at_exit)
-        where = run.directory
-        sys.stderr.write(f"cockpit: recording {where}; from another terminal: training-cockpit status {where}\n")
+        say_recorded_in(run.directory)
 
     def _lead(self, ranks: LoopRanks, run: AttachedRun) -> None:
         """Let the other processes begin, which wait for the run."""

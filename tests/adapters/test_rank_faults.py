@@ -15,9 +15,8 @@ from torch import nn
 from torch.distributed import HashStore, distributed_c10d
 
 from engine.adapters.capabilities import HUGGINGFACE
-from engine.adapters.ranks import rank_words
+from engine.adapters.ranks import rank_words, trainer_ranks
 from engine.adapters.ranks.rank_words import RankWords
-from engine.adapters.trainers import trainer_run
 from engine.adapters.trainers.trainer_run import TrainerRun
 from engine.adapters.trainers.training import RunOptions, TrainerTraining
 from engine.errors import UserError
@@ -81,7 +80,7 @@ def ranks(runs: Path, monkeypatch: pytest.MonkeyPatch) -> list[Rank]:
         monkeypatch.setattr(rank_words, "_count", 0)
         return RankWords(rank, num_ranks)
 
-    monkeypatch.setattr(trainer_run, "RankWords", first_words)
+    monkeypatch.setattr(trainer_ranks, "RankWords", first_words)
     together = threading.Barrier(2)
     return [Rank(number, runs, together) for number in (0, 1)]
 

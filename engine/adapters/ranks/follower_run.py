@@ -25,10 +25,7 @@ class FollowerRun:
 
     def obey(self, word: RankWord) -> None:
         """Bring into force what rank 0 has decided."""
-        hooks = self._live.hooks
-        rate = hooks.learning_rate
-        rate.scale, rate.pin, rate.reference = word.lr_scale, word.lr_pin, word.lr_reference
-        hooks.clip = word.clip
+        word.bring_into_force(self._live.hooks)
         self.step, self.loss_weights, self._values = word.step, word.weights, word.knobs
         for knob in self._knobs:
             self._adopt(knob)

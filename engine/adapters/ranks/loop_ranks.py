@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 import torch
@@ -18,7 +19,7 @@ from engine.adapters.ranks.agreement import SideGroup, are_averaged, refuse_divi
 from engine.adapters.ranks.follower_run import FollowerRun
 from engine.adapters.ranks.own_parts import packed_part, restore_as, take_up_position_as, unpacked_part
 from engine.adapters.ranks.rank_replays import GatheredReplay, ReplayReports
-from engine.adapters.ranks.rank_words import RankWord, RankWords
+from engine.adapters.ranks.rank_words import RankFaultError, RankWord, RankWords, word_in_force
 from engine.adapters.replays.pending_replays import Repetition
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import AttachedState
@@ -28,10 +29,6 @@ from engine.errors import UserError
 _LACKS: Final = "has not called Cockpit(...) within a minute: every process must call it, at the same place"
 _PART_SECONDS: Final = 20.0
 """Seconds for which a checkpoint waits for the part of another process."""
-
-
-class RankFaultError(RuntimeError):
-    """Raised in rank 0 for a fault of the cockpit, or an error, in another process. The message names the rank."""
 
 
 class LoopRanks:
@@ -151,14 +148,9 @@ class LoopRanks:
             raise TrainingStopped
 
     def _word(self, run: AttachedRun, hooks: OptimizerHooks, *, stop: bool = False) -> RankWord:
-        state = run.recorder.state
-        return RankWord(
-            lr_scale=hooks.learning_rate.scale,
-            lr_pin=hooks.learning_rate.pin,
-            lr_reference=hooks.learning_rate.reference,
-            clip=hooks.clip,
-            knobs={name: knob.value for name, knob in state.knobs.items()},
-            weights=dict(state.loss_weights),
+        return replace(
+            word_in_force(run, hooks),
+            weights=dict(run.loss_weights),
             step=run.step,
             restore=self._restored is not None,
             stop=stop,

@@ -15,6 +15,8 @@ from typing import Any, Final
 
 from torch.distributed import distributed_c10d
 
+from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
+from engine.adapters.run.attached_run import AttachedRun
 from engine.adapters.run.knobs import KnobValue
 from engine.errors import UserError
 from engine.protocol import events as e
@@ -33,6 +35,10 @@ _FAILURE: Final = "failure"
 _KEPT_PARTS: Final = 3
 """Number of points whose parts stay in the store: rank 0 reads only those of the newest."""
 _count = 0
+
+
+class RankFaultError(RuntimeError):
+    """Raised in rank 0 for a fault of the cockpit, or an error, in another process. The message names the rank."""
 
 
 @record
@@ -62,6 +68,23 @@ class RankWord:
         """What the trainer is to do."""
         asked = {e.CheckpointRequested: self.save, e.ValidationRequested: self.evaluate}
         return frozenset(kind for kind, is_asked in asked.items() if is_asked)
+
+    def bring_into_force(self, hooks: OptimizerHooks) -> None:
+        """Set the learning rate and the clip of `hooks`, in another rank than 0."""
+        rate = hooks.learning_rate
+        rate.scale, rate.pin, rate.reference = self.lr_scale, self.lr_pin, self.lr_reference
+        hooks.clip = self.clip
+
+
+def word_in_force(run: AttachedRun, hooks: OptimizerHooks) -> RankWord:
+    """Return the learning rate, the clip and the knobs that are in force in rank 0."""
+    return RankWord(
+        lr_scale=hooks.learning_rate.scale,
+        lr_pin=hooks.learning_rate.pin,
+        lr_reference=hooks.learning_rate.reference,
+        clip=hooks.clip,
+        knobs={name: knob.value for name, knob in run.recorder.state.knobs.items()},
+    )
 
 
 class RankWords:

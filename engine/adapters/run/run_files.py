@@ -110,6 +110,11 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
+def say_recorded_in(directory: Path) -> None:
+    """Write on the error stream where a run is recorded, and how to read it."""
+    sys.stderr.write(f"cockpit: recording {directory}; from another terminal: training-cockpit status {directory}\n")
+
+
 def newest_error() -> BaseException | None:
     """Return the exception that Python reported last: at exit, the one that ended the program."""
     return getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)

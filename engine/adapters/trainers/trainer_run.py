@@ -15,20 +15,18 @@ from contextlib import suppress
 from typing import Final
 
 from engine.adapters.capabilities import Adapter
-from engine.adapters.hooks import patches
-from engine.adapters.hooks.gradient_reader import ParameterNames
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
-from engine.adapters.ranks.rank_words import RankWord, RankWords
-from engine.adapters.replays.network_replays import NetworkReplays
+from engine.adapters.hooks.survive import Survive
+from engine.adapters.ranks.rank_words import RankWord
+from engine.adapters.ranks.trainer_ranks import TrainerRanks
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import AttachedState
-from engine.adapters.run.run_files import error_since, newest_error
+from engine.adapters.run.run_files import error_since, newest_error, say_recorded_in
 from engine.adapters.run.settings import leave_to_rank_0
 from engine.adapters.trainers.trainer_records import TrainerRecords, while_open
 from engine.adapters.trainers.training import RunOptions, TrainerTraining, opened_run
 from engine.adapters.trainers.training_frame import TrainingFrame
-from engine.errors import UserError
-from engine.protocol import events as e
+from engine.adapters.trainers.training_hooks import TrainingHooks
 from engine.protocol.events import Activity, Event
 from engine.runtime.commands.command_processor import HandedOver
 
@@ -37,10 +35,6 @@ _TOGETHER: Final = "several processes are paused together: use `resume` first"
 _PASSED: Final = (
     "the trainer does this after a step, and has done it once in this pause: use `step 1` or `resume` first"
 )
-
-
-class RankFaultError(RuntimeError):
-    """Raised in rank 0 for a fault of the cockpit in another process. The message names the rank."""
 
 
 class TrainerRun(TrainerRecords):
@@ -52,9 +46,9 @@ class TrainerRun(TrainerRecords):
         self.todo: frozenset[type[Event]] = frozenset()
         self.options = options
         self._adapter = adapter
-        self._ranks: RankWords | None = None
-        self._fault: Exception | None = None
-        self._former: OptimizerHooks | None = None
+        self._ranks: TrainerRanks | None = None
+        self._survive = Survive(self.detach)
+        self._installed: TrainingHooks | None = None
         self._frame: TrainingFrame | None = None
         self._earlier_error: BaseException | None = None
 
@@ -63,63 +57,42 @@ class TrainerRun(TrainerRecords):
     def open(self, training: TrainerTraining) -> None:
         """Begin to record `training`. Raises UserError if its run exists and is not resumed, or cannot be written."""
         self.end("another training began")
-        self._run = self._fault = None
-        self._ranks = RankWords(training.rank, training.num_ranks) if training.num_ranks > 1 else None
+        self._run = None
+        self._ranks = TrainerRanks(training.rank, training.num_ranks) if training.num_ranks > 1 else None
         try:
             self._open(training)
             if self._ranks is not None and self.hooks is not None:
-                self._begin_together(self._ranks, self.run if training.rank == 0 else None, self.hooks)
+                if training.rank:
+                    self._obey(self._ranks.follow())
+                else:
+                    self._ranks.lead(self.run, self.hooks)
+                    self.run.on_fault = self.detach
         except BaseException as error:
             ranks, self._ranks = self._ranks, None
             if ranks is not None:
-                with suppress(Exception):
-                    ranks.refuse(error)
+                ranks.refuse(error)
             self._unhook()
             raise
-
-    def _begin_together(self, ranks: RankWords, run: AttachedRun | None, hooks: OptimizerHooks) -> None:
-        """Bring the decisions of rank 0 into force in all processes, or let all train without the cockpit.
-
-        Raises UserError in all if the run cannot begin.
-        """
-        if run is None:
-            word = ranks.hear_first()
-            if word.refused:
-                raise UserError(word.refused)
-            self._obey(word)
-        elif complaint := ranks.await_others():
-            raise RankFaultError(complaint)
-        else:
-            ranks.say(_word(run, hooks))
-            run.on_fault = self.detach
 
     def _look(self) -> None:
         """Look, in the cockpit's thread, whether another process complains, or the trainer was left by an exception."""
         ranks, frame = self._ranks, self._frame
-        if ranks is not None and ranks.has_begun and (complaint := ranks.complaint()):
-            raise RankFaultError(complaint)
+        if ranks is not None:
+            ranks.look()
         if frame is not None and frame.is_left():
             self._frame = None
             threading.Thread(target=self._leave, args=(frame.error(),), name="cockpit-end").start()
 
     def _leave(self, error: BaseException) -> None:
         """End the run as failed with `error`, outside of the training's thread, which removes the hooks later."""
-        if self.hooks is not None:
-            self.hooks.retire()
-            patches.remove(self.hooks)
-        if self._replays is not None:
-            self._replays.retire()
+        if self._installed is not None:
+            self._installed.retire()
         self._close_run(error)
 
     def _open(self, training: TrainerTraining) -> None:
-        self.hooks = hooks = OptimizerHooks(
-            ParameterNames(training.models), self.detach, judges_closures=training.judges_closures
-        )
-        hooks.judges_losses = training.num_ranks == 1
-        hooks.stays_after_fault = training.num_ranks > 1
-        for optimizer in training.optimizers:
-            hooks.watch(optimizer)
-        patches.install(hooks)
+        self._installed = installed = TrainingHooks(training, self.detach)
+        self.hooks = hooks = installed.hooks
+        installed.install(training.optimizers)
         self.is_stopping = False
         if training.rank:  # it leaves out the same updates as rank 0: all have the same gradients
             leave_to_rank_0()
@@ -127,13 +100,11 @@ class TrainerRun(TrainerRecords):
         self._live = live = AttachedState(training.models, hooks, total=training.total)
         self._run = run = opened_run(self._adapter, self.options, training, live)
         self._frame, run.on_look = training.frame, self._look
-        if training.num_ranks == 1:  # one of several cannot repeat a pass alone: layers may wait for the others
-            self._replays = NetworkReplays(training.replayed or training.models, run, hooks)
+        self._replays = installed.keep_passes(training, run)
         self.knobs.declare_in(run)
         self._earlier_error = newest_error()
         atexit.register(self.at_exit)
-        where = run.directory
-        sys.stderr.write(f"cockpit: recording {where}; from another terminal: training-cockpit status {where}\n")
+        say_recorded_in(run.directory)
         self.clock.restart()
 
     def end(self, reason: str) -> None:
@@ -157,12 +128,7 @@ class TrainerRun(TrainerRecords):
             self.handed.decline_all(run, "the training ended before the trainer did it")
             run.add_logged(self.logged)
         with suppress(Exception):
-            if isinstance(why, str):
-                run.end(why, checkpoint=False)
-            elif isinstance(why, KeyboardInterrupt | SystemExit):
-                run.end("interrupted", checkpoint=False)
-            else:
-                run.fail(why)
+            _record_end(run, why)
 
     def at_exit(self) -> None:
         """End the run with the program: as failed if an exception ended it."""
@@ -178,49 +144,33 @@ class TrainerRun(TrainerRecords):
         """
         if os.environ.get("TRAINING_COCKPIT_RAISE"):
             raise error
-        if self._ranks is not None and self._ranks.has_begun:
-            self._detach_together(self._ranks, error)
-        elif self._run is None:
+        if self._ranks is not None and self._ranks.words.has_begun:
+            if not self._ranks.complain(error):
+                self._unhook()
+            self._stop_recording(error, lets_go=False)  # the hooks stay until all processes remove theirs
+            return
+        if self._run is None:
             with suppress(Exception):
                 sys.stderr.write(f"cockpit: not attached, because of a fault of its own: {error!r}\n")
-        elif not self._run.is_over:
-            with suppress(Exception):
-                self.handed.decline_all(self._run, f"the cockpit detached itself: {error!r}")
-            self._run.detach(error)
-        if self._fault is None:
-            self._unhook()
+        self._stop_recording(error)
+        self._unhook()
 
-    def _detach_together(self, ranks: RankWords, error: Exception) -> None:
-        """Stop recording, or complain to rank 0. The hooks stay until all processes remove theirs."""
-        if self._fault is not None:
+    def _stop_recording(self, error: Exception, *, lets_go: bool = True) -> None:
+        run = self._run
+        if run is None or run.is_over:
             return
-        self._fault = error
-        if not ranks.is_first:
-            try:
-                sys.stderr.write(f"cockpit: a fault of its own, the training goes on: {error!r}\n")
-                ranks.complain(repr(error))
-            except Exception:  # no way to the others
-                self._unhook()
-        elif self._run is not None:
-            with suppress(Exception):
-                self.handed.decline_all(self._run, f"the cockpit detached itself: {error!r}")
-            self._run.detach(error, lets_go=False)
+        with suppress(Exception):
+            self.handed.decline_all(run, f"the cockpit detached itself: {error!r}")
+        run.detach(error, lets_go=lets_go)
 
     def _unhook(self) -> None:
         atexit.unregister(self.at_exit)
-        hooks, ranks, replays = self.hooks or self._former, self._ranks, self._replays
-        self.hooks = self._ranks = self._replays = None
-        self._former = hooks  # removed again at the end: inside a hook of torch it cannot be
-        if ranks is not None and ranks.is_first:
-            with suppress(Exception):
-                ranks.let_go()
-        with suppress(Exception):
-            if hooks is not None:
-                patches.remove(hooks)
-                hooks.remove()
-        with suppress(Exception):
-            if replays is not None:
-                replays.remove()
+        ranks, self._ranks = self._ranks, None
+        self.hooks = self._replays = None
+        if ranks is not None:
+            ranks.let_go()
+        if self._installed is not None:
+            self._installed.remove()
 
     # --- steps ----------------------------------------------------------------------------
 
@@ -239,26 +189,25 @@ class TrainerRun(TrainerRecords):
             self._carry_out_all(carry_out)
         elif hooks is not None and carry_out is not None:
             hooks.take()  # of a step that could not be recorded
-            if ranks.open_next():
-                if ranks.is_first:
+            words = ranks.words
+            if words.open_next():
+                if words.is_first:
                     self._decide(ranks, hooks, carry_out)
                 else:
-                    self._obey(ranks.hear())
-            if ranks.is_first and (self._fault is not None or self.run.is_due):
-                ranks.hold_next()
+                    self._obey(words.hear())
+            if words.is_first and (ranks.fault is not None or self.run.is_due):
+                words.hold_next()
 
-    def _decide(self, ranks: RankWords, hooks: OptimizerHooks, carry_out: CarryOut) -> None:
+    def _decide(self, ranks: TrainerRanks, hooks: OptimizerHooks, carry_out: CarryOut) -> None:
         """Carry out commands in rank 0, and tell the other processes; after a fault, let all detach themselves."""
-        try:
+        with self._survive:  # the others wait for a word here
             self._carry_out_all(carry_out)
-        except Exception as error:  # the others wait for a word here
-            self.detach(error)
-        if self._fault is not None:
-            ranks.say(RankWord(is_gone=True, stop=self.is_stopping))
+        if ranks.fault is not None:
+            ranks.words.say(RankWord(is_gone=True, stop=self.is_stopping))
             self._unhook()
         else:
             self.todo = frozenset(type(handed.event) for handed in self.handed.waiting)
-            ranks.say(_word(self.run, hooks, self.todo, stop=self.is_stopping))
+            ranks.say(self.run, hooks, self.todo, stop=self.is_stopping)
 
     @while_open
     def _carry_out_all(self, carry_out: CarryOut | None) -> None:
@@ -284,24 +233,16 @@ class TrainerRun(TrainerRecords):
         if self.hooks is None or word.is_gone:
             self._unhook()
             return
-        rate = self.hooks.learning_rate
-        rate.scale, rate.pin, rate.reference = word.lr_scale, word.lr_pin, word.lr_reference
-        self.hooks.clip = word.clip
+        word.bring_into_force(self.hooks)
         self.knobs.adopt(word.knobs)
         self.todo = word.todo
 
 
-def _word(
-    run: AttachedRun, hooks: OptimizerHooks, todo: frozenset[type[Event]] = frozenset(), *, stop: bool = False
-) -> RankWord:
-    """Return what is in force in `run`, for the other processes, and what was handed to the trainer."""
-    return RankWord(
-        lr_scale=hooks.learning_rate.scale,
-        lr_pin=hooks.learning_rate.pin,
-        lr_reference=hooks.learning_rate.reference,
-        clip=hooks.clip,
-        knobs={name: knob.value for name, knob in run.recorder.state.knobs.items()},
-        stop=stop,
-        save=e.CheckpointRequested in todo,
-        evaluate=e.ValidationRequested in todo,
-    )
+def _record_end(run: AttachedRun, why: str | BaseException) -> None:
+    """End `run` without a checkpoint of the cockpit's own: the trainer writes those."""
+    if isinstance(why, str):
+        run.end(why, checkpoint=False)
+    elif isinstance(why, KeyboardInterrupt | SystemExit):
+        run.end("interrupted", checkpoint=False)
+    else:
+        run.fail(why)
