@@ -17,10 +17,8 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from engine.adapters.hooks.update_judge import Update
 from engine.adapters.loop_run import LoopRun
-from engine.adapters.ranks.follower_run import FollowerRun
-from engine.adapters.ranks.rank_replays import share_due
+from engine.adapters.ranks.rank_steps import note_step
 from engine.adapters.replays.pending_replays import Repetition
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import LoaderPosition
@@ -99,16 +97,16 @@ class Cockpit(LoopRun):
     def _after_update(self) -> None:
         """Record what the step did, and write a checkpoint if it is due."""
         try:
-            update, run = self._hooks.take(), self._run
-            if self._ranks is None and isinstance(run, AttachedRun):
+            update, run, ranks = self._hooks.take(), self._run, self._ranks
+            if ranks is not None:
+                self._is_replay_due = note_step(update, run, self._numbers, self._weights, self._replay, ranks.words)
+            elif isinstance(run, AttachedRun):
                 is_late = update.finite is not None
                 is_skipped = not run.is_over and run.add(self._numbers.reading(update, self._weights))
                 if self._networks is not None:
                     self._networks.end_step(update, is_skipped=is_skipped, is_late=is_late)
                 elif is_skipped:
                     self._is_replay_due = self._replay.can_fork and run.replays.is_due(update, run.step)
-            else:
-                self._note_together(update)
             self._is_settled = True
             if self._checkpoint_every and self.step % self._checkpoint_every == 0:
                 self._checkpoint("step")
@@ -119,24 +117,17 @@ class Cockpit(LoopRun):
     def _cross_boundary(self) -> bool:
         """Process commands. Return whether the loop goes on."""
         with self._survive:
-            return self._at_boundary()
+            try:
+                if self._hold():
+                    self._numbers.restart()
+                    self._weights = {} if self._is_over else self._run.loss_weights
+            except TrainingStopped:
+                self._run.end("stopped")
+                self._close()
+                if self._entered:
+                    raise
+                return False
         return True
-
-    def _note_together(self, update: Update) -> None:
-        """Record or count a step of several processes."""
-        is_due = False
-        try:
-            if isinstance(self._run, FollowerRun):
-                self._run.step += 1
-                self._numbers.drop()
-            elif not self._run.is_over:
-                reading = self._numbers.reading(update, self._weights)
-                if self._run.add(reading):
-                    is_due = self._replay.can_fork and self._run.replays.is_due(update, self.step)
-        finally:
-            if self._ranks is not None and update.is_skipped:  # in all processes, which wait for the word of rank 0
-                is_due = share_due(self._ranks.words, is_due=is_due)
-        self._is_replay_due = is_due
 
     def _add_replay(self, running: Repetition) -> None:
         """Record what a repetition of the step finds, once it has ended."""
@@ -156,20 +147,6 @@ class Cockpit(LoopRun):
         """Make this copy of the process one that only repeats a step: it records nothing and updates nothing."""
         self._hooks.rehearse = self._replay.note_gradients
         self._run.is_over = True
-
-    def _at_boundary(self) -> bool:
-        """Process commands. Return whether the loop goes on."""
-        try:
-            if self._hold():
-                self._numbers.restart()
-                self._weights = {} if self._is_over else self._run.loss_weights
-        except TrainingStopped:
-            self._run.end("stopped")
-            self._close()
-            if self._entered:
-                raise
-            return False
-        return True
 
     def _hold(self) -> bool:
         """Carry out commands, in all processes at the same step. Return whether anything was asked."""

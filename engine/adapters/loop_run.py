@@ -30,11 +30,9 @@ from engine.adapters.run.batches import by_name
 from engine.adapters.run.loop_batches import LoopBatches, LoopNumbers
 from engine.adapters.run.run_files import error_since, newest_error, program_of, say_recorded_in
 from engine.adapters.run.settings import NoValidation, attached_config, leave_to_rank_0, run_directory
-from engine.errors import UserError
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.protocol.state import RunState
 from engine.protocol.wire import state_from_text
-from engine.training.checkpoint.file import CheckpointDamagedError, list_checkpoints
 
 _Parts = Any
 """A network, several, or several by name; likewise optimizers. `Any`: pyright cannot tell them apart at run time."""
@@ -84,7 +82,7 @@ class LoopRun:
         if ranks is not None:
             ranks.join(self._hooks, self._live)
             if ranks.rank:
-                self._run = FollowerRun(self._live)
+                self._run = FollowerRun(self._live, ranks.words)
                 self._follow(ranks, self._run)
                 return
             ranks.await_others()
@@ -100,14 +98,13 @@ class LoopRun:
         try:
             if ranks.follow(run, self._live):
                 self._batches.resume()
-            ranks.pass_point(self._live, run.step)
         except BaseException:
             self._let_go()
             raise
         atexit.register(self._at_exit)
 
     def _open(self, run: AttachedRun, state: RunState, config: Mapping[str, Any], *, resume: bool) -> None:
-        payload = self._newest() if resume else None
+        payload = self._live.load_newest(run.directory / CHECKPOINTS) if resume else None
         if payload is not None:
             state = state_from_text(payload["state"], state.spec)
         patches.install(self._hooks)
@@ -115,7 +112,8 @@ class LoopRun:
         try:
             run.open(state, described, payload)
             if self._ranks is not None:
-                self._lead(self._ranks, run)
+                run.on_fault = self._detach
+                self._ranks.lead(run, self._live)
         except BaseException:
             self._let_go()
             raise
@@ -127,28 +125,6 @@ class LoopRun:
             run.checkpoint("start")
         atexit.register(self._at_exit)
         say_recorded_in(run.directory)
-
-    def _lead(self, ranks: LoopRanks, run: AttachedRun) -> None:
-        """Let the other processes begin, which wait for the run."""
-        self._live.others = lambda: ranks.parts(run.step)
-        run.on_fault, run.on_look = self._detach, lambda: ranks.look(run)
-        try:
-            ranks.lead(run, self._hooks)
-            ranks.pass_point(self._live, run.step)
-        except BaseException as error:
-            run.fail(error)
-            raise
-
-    def _newest(self) -> Mapping[str, Any]:
-        """Return the newest checkpoint that fits. Raises UserError if there is none."""
-        directory = self._run.directory / CHECKPOINTS
-        reason = "it has none"
-        for path in reversed(list_checkpoints(directory)):
-            try:
-                return self._live.load(path)
-            except CheckpointDamagedError as error:
-                reason = str(error)
-        raise UserError(f"no usable checkpoint in {directory}: {reason}; begin a new run under another name")
 
     @property
     def step(self) -> int:
@@ -206,11 +182,8 @@ class LoopRun:
     def _failed(self, error: BaseException) -> None:
         if isinstance(error, KeyboardInterrupt | SystemExit):
             self._run.end("interrupted", checkpoint=not self._hooks.in_step)
-        elif isinstance(self._run, AttachedRun):
+        else:
             self._run.fail(error)
-        elif self._ranks is not None:
-            with suppress(Exception):
-                self._ranks.words.note_failure(f"{type(error).__name__}: {error}")
         self._close()
 
     def _close(self) -> None:

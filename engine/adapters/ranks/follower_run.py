@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from engine.adapters.ranks.rank_words import RankWord
+from engine.adapters.ranks.rank_words import RankWord, RankWords
 from engine.adapters.run.attached_state import AttachedState
 from engine.adapters.run.knobs import KnobHandle, KnobValue
 
@@ -14,12 +15,12 @@ from engine.adapters.run.knobs import KnobHandle, KnobValue
 class FollowerRun:
     """The run as a process sees it that does not record it: rank 0 does, in `directory`."""
 
-    def __init__(self, live: AttachedState) -> None:
+    def __init__(self, live: AttachedState, words: RankWords) -> None:
         self.directory = Path()
         self.is_over = self.is_asked = False
         self.step = 0
         self.loss_weights: Mapping[str, float] = {}
-        self._live = live
+        self._live, self._words = live, words
         self._values: Mapping[str, KnobValue] = {}
         self._knobs: list[KnobHandle] = []
 
@@ -43,6 +44,11 @@ class FollowerRun:
     def end(self, reason: str, *, checkpoint: bool = True) -> None:
         """Record nothing more."""
         self.is_over = True
+
+    def fail(self, error: BaseException) -> None:
+        """Let rank 0 record that the training raised `error` here, if there is a way to it."""
+        with suppress(Exception):
+            self._words.note_failure(f"{type(error).__name__}: {error}")
 
     def detach(self, error: Exception) -> None:
         """Say that the cockpit has a fault here, and record nothing more."""

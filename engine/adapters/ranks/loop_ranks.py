@@ -73,11 +73,18 @@ class LoopRanks:
             told = error if isinstance(error, UserError) or self.rank else UserError(f"rank 0: {error!r}")
             self.words.refuse(told)
 
-    def lead(self, run: AttachedRun, hooks: OptimizerHooks) -> None:
-        """Let the others begin with what is in force in `run`."""
-        self.words.say(self._word(run, hooks))
-        self._group.share(str(run.directory))
-        self._share_restored()
+    def lead(self, run: AttachedRun, live: AttachedState) -> None:
+        """Let the others begin, which wait for what is in force in `run`."""
+        live.others = lambda: self.parts(run.step)
+        run.on_look = lambda: self.look(run)
+        try:
+            self.words.say(self._word(run, live.hooks))
+            self._group.share(str(run.directory))
+            self._share_restored()
+            self.pass_point(live, run.step)
+        except BaseException as error:
+            run.fail(error)
+            raise
 
     def follow(self, run: FollowerRun, live: AttachedState) -> bool:
         """Begin with what is in force in rank 0. Return whether a checkpoint was restored. Raises UserError."""
@@ -89,6 +96,7 @@ class LoopRanks:
             payload = self._restore(live)
             take_up_position_as(live, self.rank, payload)
         run.obey(word)
+        self.pass_point(live, run.step)
         return word.restore
 
     # --- at each boundary -----------------------------------------------------------------

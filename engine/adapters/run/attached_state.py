@@ -15,12 +15,13 @@ from torch import Tensor, nn
 
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
 from engine.adapters.hooks.update_judge import num_processes
+from engine.errors import UserError
 from engine.protocol import events as e
 from engine.protocol.codec import WireError, from_text
 from engine.protocol.events import Event
 from engine.protocol.state import RunState
 from engine.protocol.wire import state_from_text
-from engine.training.checkpoint.file import CheckpointDamagedError, copy_to_host, load_checkpoint
+from engine.training.checkpoint.file import CheckpointDamagedError, copy_to_host, list_checkpoints, load_checkpoint
 from engine.training.checkpoint.live_state import LiveState
 from engine.training.device import describe
 
@@ -207,6 +208,16 @@ class AttachedState:
         if reason := self._misfit(payload):
             raise CheckpointDamagedError(f"{path.name} cannot be resumed: {reason}")
         return payload
+
+    def load_newest(self, directory: Path) -> dict[str, Any]:
+        """Return the newest checkpoint in `directory` that fits. Raises UserError if there is none."""
+        reason = "it has none"
+        for path in reversed(list_checkpoints(directory)):
+            try:
+                return self.load(path)
+            except CheckpointDamagedError as error:
+                reason = str(error)
+        raise UserError(f"no usable checkpoint in {directory}: {reason}; begin a new run under another name")
 
     def _misfit(self, payload: Mapping[str, Any]) -> str:
         """Return why a checkpoint cannot be restored; an empty string if it can."""
