@@ -198,7 +198,7 @@ def test_a_fault_during_a_pause_lets_the_training_go_on(runs: Path, monkeypatch:
             hooked.append(len(training.optimizer._optimizer_step_pre_hooks))
             if step == 4:
                 send(cockpit, c.Pause())
-                monkeypatch.setattr(cockpit._run, "_upkeep", lambda: 1 / 0)
+                monkeypatch.setattr(cockpit._run, "upkeep", lambda: 1 / 0)
 
         training.run(cockpit, 1, each)
     assert len(training.seen) == 12 and (hooked[0], hooked[-1]) == (1, 0)

@@ -191,7 +191,7 @@ def test_a_fault_during_a_pause_ends_the_pause(ranks: list[Rank], runs: Path) ->
     def pause(rank: Rank, step: int) -> None:
         if rank.number == 0 and step == 5:
             notice(rank.cockpit.run.directory, rank.cockpit.run, c.Pause())
-            rank.cockpit.run._upkeep = lambda: 1 / 0  # type: ignore[method-assign]
+            rank.cockpit.run.upkeep = lambda: 1 / 0  # type: ignore[method-assign]
 
     assert train(ranks, slowly(pause)) == [None, None]
     assert [rank.steps for rank in ranks] == [STEPS, STEPS]

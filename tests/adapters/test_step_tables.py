@@ -11,7 +11,7 @@ import torch
 from cockpit import Cockpit
 from engine.adapters.hooks.gradient_reader import Norms
 from engine.adapters.hooks.update_judge import Update
-from engine.adapters.run import attached_run
+from engine.adapters.run import run_thread
 from engine.adapters.steps import step_records, step_table
 from engine.adapters.steps.arrival import bring_to_host
 from engine.adapters.steps.step_reading import StepReading, verdict_of
@@ -45,7 +45,7 @@ def trained(runs: Path) -> tuple[dict[int, dict[str, float]], list[str], tuple[o
 
 
 def test_steps_recorded_together_are_the_same(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attached_run, "_RECORD_SECONDS", 600.0)  # the end of the run records what is left
+    monkeypatch.setattr(run_thread, "_RECORD_SECONDS", 600.0)  # the end of the run records what is left
     sizes: list[int] = []
     table_of = step_table.table_of
 

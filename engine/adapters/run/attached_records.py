@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,7 +20,7 @@ from engine.adapters.steps.step_reading import StepReading
 from engine.adapters.steps.step_records import StepRecords
 from engine.outputs.fault_report import Fault
 from engine.protocol import events as e
-from engine.protocol.events import Event
+from engine.protocol.events import Activity, Event
 from engine.protocol.state import Limits, with_decided
 from engine.protocol.task_spec import TaskSpec
 from engine.runtime.checkpointer import Checkpointer
@@ -36,6 +38,7 @@ class AttachedRecords:
     recorder: RunRecorder
     memory: RunMemory
     checkpointer: Checkpointer
+    log: logging.Logger
     _records: StepRecords
 
     def __init__(self, directory: Path, live: Attachable) -> None:
@@ -45,11 +48,21 @@ class AttachedRecords:
         self._rows: deque[StepReading] = deque()
         self._newest: StepReading | None = None
         self._step = 0
+        self._started = time.perf_counter()
 
     @property
     def step(self) -> int:
         """The number of steps done."""
         return self._step
+
+    def announce(self, resumed_from: str = "") -> None:
+        """Record what trains, once it is known."""
+        recorder, live = self.recorder, self.live
+        with self._lock:
+            recorder.update(device=live.describe_device(), total_steps=live.total, lr=live.learning_rate(), doing="")
+            recorder.record_event(_started(live, resumed_from))
+            recorder.set_activity(Activity.RUNNING)
+            live.adopt(recorder.state)
 
     def record(self, *events: Event) -> None:
         """Record events that happened now, after the steps so far."""
@@ -133,6 +146,18 @@ class AttachedRecords:
         if described is not self.spec:
             self.record(e.TaskDescribed(described))
 
+    def record_detached(self, error: Exception) -> None:
+        """Record that the cockpit detaches itself from the training, after a fault of its own."""
+        self.log.error("the cockpit has a fault and detaches itself; the training goes on", exc_info=error)
+        sentence = f"the cockpit detached itself after a fault of its own ({type(error).__name__}: {error})"
+        self.recorder.record_event(e.AlertRaised("detached", sentence, "see console.log"))
+        self.recorder.record_event(e.RunFinished("detached", time.perf_counter() - self._started))
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all steps so far are recorded."""
+        return not self._rows
+
     def settle(self) -> None:
         """Record all steps so far, with the findings of the monitors."""
         while self._rows:
@@ -141,7 +166,8 @@ class AttachedRecords:
                 self._records.record(readings, is_newest=not self._rows)
                 self._newest = readings[-1] if readings else self._newest
 
-    def _upkeep(self) -> None:
+    def upkeep(self) -> None:
+        """Look after the writers and the checkpoints."""
         with self._lock:
             self.recorder.watch_losses()
             self.recorder.watch_writers()
@@ -154,3 +180,15 @@ class AttachedRecords:
             if logged and self._newest is not None and self._newest.number == self._step:
                 self._newest.logged = {**self._newest.logged, **logged}
                 self._records.record_again(self._newest)
+
+
+def _started(live: Attachable, resumed_from: str) -> e.RunStarted:
+    return e.RunStarted(
+        device=live.describe_device(),
+        num_parameters=live.num_parameters(),
+        num_train_samples=0,
+        num_val_samples=0,
+        total_steps=live.total,
+        resumed_from=resumed_from,
+        learning_rate=live.learning_rate(),
+    )

@@ -20,11 +20,12 @@ from engine.adapters.run.attached_records import AttachedRecords
 from engine.adapters.run.attached_state import Attachable
 from engine.adapters.run.mailbox import WatchedInbox
 from engine.adapters.run.run_files import open_files
+from engine.adapters.run.run_thread import RunThread
 from engine.adapters.steps.step_reading import StepReading
 from engine.adapters.steps.step_records import StepRecords
 from engine.config.tree import RunConfig
 from engine.protocol import events as e
-from engine.protocol.events import Activity, AlertRaised
+from engine.protocol.events import Activity
 from engine.protocol.state import RunState
 from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.commands.command_processor import CommandProcessor, HandedOver, RequestQueue
@@ -34,14 +35,7 @@ from engine.runtime.validator import Validates
 from engine.supervision.run_memory import RunMemory
 from engine.training.checkpoint.file import checkpoint_name
 
-_POLL_SECONDS: Final = 0.05
-"""Seconds between two looks of the cockpit's thread at the inbox."""
-_RECORD_SECONDS: Final = 0.25
-"""Seconds between two times that it records the steps so far: one by one they would cost the training more."""
-_RECORD_COST: Final = 600
-"""It waits longer, up to twice as long, for this many times the seconds that recording took: it holds Python's lock."""
 _PAUSE_SECONDS: Final = 0.02
-_UPKEEP_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 5.0
 
 
@@ -71,11 +65,10 @@ class AttachedRun(AttachedRecords):
         self._config = config
         self._validator = validator
         self._attention = False
-        self._closing, self._asked = threading.Event(), threading.Event()
-        self._started = time.perf_counter()
+        self._asked = threading.Event()
         self._left: int | None = None
         self._files = ExitStack()
-        self._thread: threading.Thread | None = None
+        self._thread: RunThread | None = None
 
     # --- start and end --------------------------------------------------------------------
 
@@ -103,11 +96,13 @@ class AttachedRun(AttachedRecords):
         self.checkpointer = Checkpointer(
             self.directory, self._config, self.live, self.recorder, self.memory, self._validator
         )
-        if payload is not None:
-            self._take_up(payload, state)
-        elif is_resumed:
+        if is_resumed or payload is not None:
             self.recorder.journal.open_branch(state.step)
             self._step = state.step
+        if payload is not None:
+            self.live.restore(payload, state)
+            self.live.take_up_position(payload)
+            self.checkpointer.take_up(payload)
         hand_over = self.handed_over.append if self.hands_over else None
         self.commands = CommandProcessor(requests, self.recorder, self.live, self.checkpointer, hand_over)
         self.commands.refuse_stale()
@@ -116,24 +111,8 @@ class AttachedRun(AttachedRecords):
         self.log = opened.log
         if self.live.is_known:
             self.announce("" if payload is None else state.last_checkpoint)
-        self._thread = threading.Thread(target=self._work, name="cockpit", daemon=True)
+        self._thread = RunThread(self, self._inbox)
         self._thread.start()
-
-    def _take_up(self, payload: Mapping[str, Any], state: RunState) -> None:
-        self.recorder.journal.open_branch(state.step)
-        self.live.restore(payload, state)
-        self.live.take_up_position(payload)
-        self.checkpointer.take_up(payload)
-        self._step = state.step
-
-    def announce(self, resumed_from: str = "") -> None:
-        """Record what trains, once it is known."""
-        recorder, live = self.recorder, self.live
-        with self._lock:
-            recorder.update(device=live.describe_device(), total_steps=live.total, lr=live.learning_rate(), doing="")
-            recorder.record_event(_started(live, resumed_from))
-            recorder.set_activity(Activity.RUNNING)
-            live.adopt(recorder.state)
 
     def end(self, reason: str, *, checkpoint: bool = True) -> None:
         """Write the last checkpoint if the adapter writes any, and record the end. A second call does nothing."""
@@ -161,7 +140,7 @@ class AttachedRun(AttachedRecords):
         is_first, self.is_over = not self.is_over, True
         if not is_first:
             yield False
-            if self._thread is not None and self._thread is not threading.current_thread():
+            if self._thread is not None:
                 self._thread.join(_CLOSE_SECONDS)  # it may be closing the files just now, after a fault of its own
             return
         with suppress(Exception):
@@ -174,9 +153,8 @@ class AttachedRun(AttachedRecords):
             self._close()
 
     def _close(self) -> None:
-        self._closing.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+        if self._thread is not None:
+            self._thread.stop()
         self.checkpointer.close()
         self._files.close()
 
@@ -197,10 +175,7 @@ class AttachedRun(AttachedRecords):
             with suppress(Exception):
                 self.live.let_go()
         with suppress(Exception):
-            self.log.error("the cockpit has a fault and detaches itself; the training goes on", exc_info=error)
-            sentence = f"the cockpit detached itself after a fault of its own ({type(error).__name__}: {error})"
-            self.recorder.record_event(AlertRaised("detached", sentence, "see console.log"))
-            self.recorder.record_event(e.RunFinished("detached", time.perf_counter() - self._started))
+            self.record_detached(error)
         with suppress(Exception):
             sys.stderr.write(f"cockpit: detached after a fault of its own, the training goes on: {error!r}\n")
         with suppress(Exception):
@@ -251,6 +226,12 @@ class AttachedRun(AttachedRecords):
             while not (self._asked.wait(_PAUSE_SECONDS) or self.interrupt.is_set() or self.is_over):
                 pass
 
+    def ask(self) -> None:
+        """Let the training's thread carry out commands at its next boundary, also while it waits in a pause."""
+        self._attention = True
+        self._asked.set()
+        self.on_attention()
+
     def add(self, reading: StepReading) -> bool:
         """Record one step. Return whether it was skipped, as far as the host knows."""
         self._step = number = self._step + 1
@@ -275,33 +256,6 @@ class AttachedRun(AttachedRecords):
             self.recorder.record_event(e.Paused(before=Activity.RUNNING.value), reason="the granted steps are done")
             self._attention = True
 
-    # --- the cockpit's thread -------------------------------------------------------------
-
-    def _work(self) -> None:
-        due = record_at = 0.0
-        while not self._closing.wait(_POLL_SECONDS):
-            if self.is_over:
-                continue
-            try:
-                now = time.monotonic()
-                if self._rows and now >= record_at:
-                    began = time.thread_time()
-                    self.settle()
-                    pause = _RECORD_COST * (time.thread_time() - began)
-                    record_at = now + min(max(pause, _RECORD_SECONDS), 2 * _RECORD_SECONDS)
-                self.replays.collect()
-                self.on_look()
-                if self._inbox.fetch() or self.commands.is_proposed:
-                    self._attention = True
-                    self._asked.set()
-                    self.on_attention()
-                if now >= due:
-                    due = now + _UPKEEP_SECONDS
-                    self._upkeep()
-            except Exception as error:  # a fault of the cockpit must not end a foreign training
-                self.on_fault(error)
-        self._inbox.close()
-
 
 def _last_checkpoint(run: AttachedRun) -> e.CheckpointSaved | e.CheckpointFailed:
     """Write the last checkpoint. Its fault must not end a program that has still to use what it has trained."""
@@ -311,15 +265,3 @@ def _last_checkpoint(run: AttachedRun) -> e.CheckpointSaved | e.CheckpointFailed
         run.log.error("the last checkpoint has a fault", exc_info=error)
         run.recorder.update(doing="")
         return e.CheckpointFailed(checkpoint_name(run.step), f"{type(error).__name__}: {error}")
-
-
-def _started(live: Attachable, resumed_from: str) -> e.RunStarted:
-    return e.RunStarted(
-        device=live.describe_device(),
-        num_parameters=live.num_parameters(),
-        num_train_samples=0,
-        num_val_samples=0,
-        total_steps=live.total,
-        resumed_from=resumed_from,
-        learning_rate=live.learning_rate(),
-    )
