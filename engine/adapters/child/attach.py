@@ -16,6 +16,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from ..hooks import patches
 from ..hooks.gradient_reader import ParameterNames, unwrapped
 from ..hooks.optimizer_hooks import OptimizerHooks
+from ..hooks.survive import Survive
 from ..hooks.update_judge import Update
 from ..hooks.weight_norms import WeightNorms
 from .link import GONE, Link, ask
@@ -61,6 +62,7 @@ class _Attachment:
         self._names = ParameterNames({})
         self._hooks = OptimizerHooks(self._names, self._give_up)
         self._hooks.on_update = self._after_update
+        self._survive = Survive(self._give_up)
         self._known: set[int] = set()
         self._main: torch.optim.Optimizer | None = None
         self._step = 0
@@ -79,10 +81,8 @@ class _Attachment:
         if os.getpid() != self._process:  # a worker that was forked after the first step
             self._is_off = True
             return
-        try:
+        with self._survive:  # the user's program must run as without the cockpit
             self._take_up(optimizer)
-        except Exception as error:  # the user's program must run as without the cockpit
-            self._give_up(error)
 
     def _take_up(self, optimizer: torch.optim.Optimizer) -> None:
         self._known.add(id(optimizer))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -144,14 +144,11 @@ class LoopRanks:
     def _obey(self, run: FollowerRun, live: AttachedState) -> None:
         word = self.words.hear()
         self.is_gone = word.is_gone
-        try:
+        with suppress(Exception) if word.stop else nullcontext():
             if word.restore:
                 self._restore(live)
             if not word.is_gone:
                 run.obey(word)
-        except Exception:
-            if not word.stop:
-                raise
         if word.stop:
             raise TrainingStopped
 

@@ -76,10 +76,10 @@ class TrainerRanks:
         if self.fault is not None:
             return True
         self.fault = error
-        if not self.words.is_first:
-            try:
-                sys.stderr.write(f"cockpit: a fault of its own, the training goes on: {error!r}\n")
-                self.words.complain(repr(error))
-            except Exception:
-                return False
-        return True
+        if self.words.is_first:
+            return True
+        with suppress(Exception):
+            sys.stderr.write(f"cockpit: a fault of its own, the training goes on: {error!r}\n")
+            self.words.complain(repr(error))
+            return True
+        return False
