@@ -97,6 +97,7 @@ class Loop:
         with self._supply.held():
             time.sleep(_PAUSE_POLL_SECONDS)
         self._times.restart()
+        self._time.skip()
 
     def _is_complete(self) -> bool:
         training, state = self._config.training, self._recorder.state

@@ -70,7 +70,26 @@ def test_one_slow_step_is_forgotten_after_thousands_of_fast_ones() -> None:
     for _ in range(4000):
         clock.now += 0.1
         limit.is_due()
+        limit.forget_a_little()
     assert limit.reserve < 40
+
+
+def test_looks_without_a_step_do_not_make_a_slow_step_forgotten_and_a_pause_is_no_step() -> None:
+    """A pause looks fifty times a second, and may last for hours."""
+    clock = _Clock()
+    limit = TimeLimit(100_000, "limit", clock=clock)
+    limit.is_due()
+    clock.now += 60
+    limit.is_due()
+    known = limit.reserve
+    for _ in range(10_000):
+        limit.skip()
+        clock.now += 0.02
+        limit.is_due()
+    limit.skip()
+    clock.now += 3600
+    limit.is_due()
+    assert limit.reserve == known
 
 
 def test_a_short_limit_is_announced_a_tenth_ahead_and_a_long_one_five_minutes() -> None:

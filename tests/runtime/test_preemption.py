@@ -141,3 +141,26 @@ def test_the_time_limit_is_announced_and_ends_in_time_and_the_resume_is_exact(tm
 
 def test_a_time_limit_that_is_over_before_the_first_step_trains_nothing(tmp_path: Path) -> None:
     assert _train(tmp_path / "run", Interrupt(limit=TimeLimit(0.001, "--time-limit 1ms"))) == 85
+
+
+def test_a_pause_lets_no_slow_step_be_forgotten_and_counts_as_none(tmp_path: Path, monkeypatch) -> None:
+    now, count, turn = [0.0], [0], Loop.turn
+    limit = TimeLimit(100_000, "--time-limit 100000s", clock=lambda: now[0])
+
+    def turned(loop: Loop) -> str:
+        count[0] += 1
+        if count[0] == 3:
+            now[0] += 60.0
+        elif count[0] == 4:
+            loop._recorder.record_event(e.Paused(before="running"))
+        elif 5 < count[0] < 300:
+            now[0] += 3600.0 if count[0] == 200 else 0.02
+        elif count[0] == 300:
+            loop._recorder.record_event(e.Resumed(before="paused"))
+        return turn(loop)
+
+    monkeypatch.setattr(Loop, "turn", turned)
+    monkeypatch.setattr("engine.runtime.loop._PAUSE_POLL_SECONDS", 0.0)
+    config = small_config(training={"max_steps": 6}, checkpoint={"every_steps": 0})
+    assert _train(tmp_path / "run", Interrupt(limit=limit), config) == 0
+    assert 2 * 60 * 0.95 < limit.reserve - 2 * limit.checkpoint_seconds - 30 <= 2 * 60

@@ -22,7 +22,7 @@ _SLURM: Final = re.compile(r"(?:(?P<d>\d+)-)?(?P<h>\d+):(?P<m>\d+)(?::(?P<s>\d+)
 _SECONDS: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _LONGEST: Final = 366 * 86400.0
 _DECAY: Final = 0.999
-"""Factor per step boundary by which the longest known time between two boundaries is forgotten."""
+"""Factor per step by which the longest known time between two looks is forgotten."""
 _LEAST_MARGIN: Final = 1.0
 _MOST_MARGIN: Final = 30.0
 """Seconds of the margin: a twentieth of the limit, within these bounds."""
@@ -50,8 +50,9 @@ def parse_seconds(text: str) -> float:
 class TimeLimit:
     """Decides when a run must begin its end, so that its last checkpoint is written before the limit.
 
-    Calls of `is_due` measure the time of a step, and of all else that lies between two of them. `checkpoint_seconds` is
-    set to the time of a checkpoint. Only one thread may call `is_due`.
+    Calls of `is_due` measure the time of a step, and of all else that lies between two of them. `forget_a_little` is
+    called after each step: fast steps replace a slow one. `checkpoint_seconds` is set to the time of a checkpoint. Only
+    one thread may call these.
     """
 
     def __init__(self, seconds: float, said: str, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -85,12 +86,20 @@ class TimeLimit:
     def is_due(self) -> bool:
         """Return whether the end must begin now."""
         now = self._clock()
-        if now - self._last_look > self._longest:
-            self._longest = now - self._last_look
-        else:
-            self._longest *= _DECAY
+        self._longest = max(self._longest, now - self._last_look)  # in this order: after `skip` the other is NaN
         self._last_look = now
         return now >= self._ends_at - self.reserve
+
+    def forget_a_little(self) -> None:
+        """Reduce the longest known time, after a step.
+
+        Looks without a step, as in a pause, while data are awaited or in a validation, say nothing about steps.
+        """
+        self._longest *= _DECAY
+
+    def skip(self) -> None:
+        """Leave the time until the next call of `is_due` out: that of a pause."""
+        self._last_look = math.nan
 
 
 def time_limit(option: str, environment: Mapping[str, str] = os.environ) -> TimeLimit | None:

@@ -23,15 +23,22 @@ class TimeKeeper:
         self._interrupt = interrupt
         self._checkpointer = checkpointer
         self._is_noted = self._is_announced = False
+        self._step = checkpointer.recorder.state.step
 
     def observe(self) -> None:
-        """Use the measured time of checkpoints; record the end's time at the first call, and announce it when near."""
+        """Use the times of checkpoints and steps; record the end's time at the first call, and announce it when near.
+
+        Called at each boundary.
+        """
         limit = self._interrupt.limit
         if limit is None:
             return
         if slowest := self._checkpointer.slowest_write:
             limit.checkpoint_seconds = slowest
         recorder = self._checkpointer.recorder
+        if recorder.state.step != self._step:
+            self._step = recorder.state.step
+            limit.forget_a_little()
         if not self._is_noted:
             self._is_noted = True
             when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time.time() + limit.left))
@@ -40,6 +47,11 @@ class TimeKeeper:
         if not self._is_announced and limit.is_near:
             self._is_announced = True
             recorder.record_event(self._alert(limit), actor=TIME_LIMIT)
+
+    def skip(self) -> None:
+        """Leave the time until the next look out of the times of steps: that of a pause."""
+        if self._interrupt.limit is not None:
+            self._interrupt.limit.skip()
 
     def _alert(self, limit: TimeLimit) -> AlertRaised:
         code = self._interrupt.reactions.requeue_code
