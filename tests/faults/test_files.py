@@ -17,7 +17,8 @@ from engine.errors import UserError
 from engine.journal.disk.run_dir import CHECKPOINTS, create_run
 from engine.protocol import events as e
 from engine.runtime.loop import Loop
-from engine.training.checkpoint.file import checksum_path, list_checkpoints
+from engine.training.checkpoint.checksum import checksum_path
+from engine.training.checkpoint.file import list_checkpoints
 from main import main
 from tests.faulty import entries, run, same_weights, series
 from tests.small import small_config

@@ -16,7 +16,8 @@ from engine.protocol.state import RunState
 from engine.protocol.wire import state_to_text
 from engine.runtime.ranks.rank_state import RankState
 from engine.supervision.run_memory import RunMemory
-from engine.training.checkpoint.file import Snapshot, checkpoint_name, checksum_path, save_checkpoint
+from engine.training.checkpoint.checksum import checksum_path
+from engine.training.checkpoint.file import Snapshot, checkpoint_name, save_checkpoint
 
 LOST: Final = "lost_rank"
 """The key of a checkpoint that another rank has written: the sentence about rank 0."""

@@ -1,10 +1,8 @@
-"""Checkpoint files: written to a temporary file, synced and renamed, with a checksum in `sha256sum` format."""
+"""Checkpoint files: written to a temporary file, synced and renamed, with a checksum."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
 import zipfile
 from collections import deque
 from collections.abc import Mapping
@@ -15,6 +13,16 @@ import numpy as np
 import torch
 
 from engine.protocol.record import record
+from engine.training.checkpoint.checksum import (
+    checksum_path,
+    has_checksum,
+    known_checksums,
+    link_or_copy,
+    move_checked,
+    remove_checked,
+    replace_checked,
+    sha256_of,
+)
 from engine.training.checkpoint.values import NOT_PLAIN, check_values, is_plain
 
 FORMAT = 1
@@ -23,8 +31,6 @@ KEPT_KINDS = ("asked", "promotion")
 BEST, LAST_GOOD = "best.pt", "last-good.pt"
 SUPERSEDED = "superseded"
 """The subfolder for checkpoints that a rollback has discarded."""
-_LONGEST_CHECKSUM = 1000
-"""Maximum number of characters read from a checksum file."""
 _LONGEST_REASON = 200
 """Maximum number of characters of a library's error message."""
 _own_digests: deque[str] = deque(maxlen=1000)
@@ -74,7 +80,7 @@ def copy_to_host(value: Any) -> Any:
 
 
 def save_checkpoint(directory: Path, snapshot: Snapshot) -> Path:
-    """Write `snapshot` such that after any crash the file is complete or absent.
+    """Write `snapshot` such that after any crash the file is complete, or as it was before.
 
     Raises OSError if writing fails, and TypeError for a value that could not be read again.
     """
@@ -93,9 +99,8 @@ def write_snapshot(directory: Path, snapshot: Snapshot) -> Path:
             torch.save({"format": FORMAT, **snapshot.payload}, file)
             file.flush()
             os.fsync(file.fileno())
-        digest = _sha256(partial)
-        _write_checksum(path, digest)
-        partial.replace(path)
+        digest = sha256_of(partial)
+        replace_checked(partial, path, digest)
         _own_digests.append(digest)
     except RuntimeError as error:  # torch reports a full disk from its own zip writer as RuntimeError
         raise OSError(f"cannot write {path.name}: {str(error).splitlines()[0]}") from error
@@ -105,7 +110,7 @@ def write_snapshot(directory: Path, snapshot: Snapshot) -> Path:
         _keep_marker(path).touch()
     for alias, wanted in ((BEST, snapshot.best), (LAST_GOOD, snapshot.good)):
         if wanted:
-            _link(path, directory / alias)
+            _link(path, directory / alias, digest)
     _sync_directory(directory)
     return path
 
@@ -136,16 +141,13 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
     Raises CheckpointDamagedError for a file that does not match its checksum, cannot be read or is foreign.
     """
-    sidecar = checksum_path(path)
-    if not sidecar.is_file() or not path.is_file():
-        raise CheckpointDamagedError(f"{path.name} has no checksum file ({sidecar.name}), or is no file")
+    if not has_checksum(path) or not path.is_file():
+        raise CheckpointDamagedError(f"{path.name} has no checksum file ({checksum_path(path).name}), or is no file")
     try:
-        with sidecar.open() as file:
-            expected = file.read(_LONGEST_CHECKSUM).split()[0]
-        actual = _sha256(path)
-    except (OSError, IndexError, UnicodeDecodeError) as error:
+        expected, actual = known_checksums(path), sha256_of(path)
+    except OSError as error:
         raise CheckpointDamagedError(f"{path.name} cannot be verified: {error}") from error
-    if actual != expected:
+    if actual not in expected:
         raise CheckpointDamagedError(f"{path.name} does not match its checksum")
     payload = _read(path, has_known_shapes=actual in _own_digests)
     _own_digests.append(actual)
@@ -238,11 +240,10 @@ def prune(directory: Path, keep_last: int) -> None:
     before a promotion.
     """
     _refuse_link(directory)
-    kept = {_identity(directory / alias) for alias in (BEST, LAST_GOOD)}
+    kept = _identities(directory / BEST) | _identities(directory / LAST_GOOD)
     for path in list_checkpoints(directory)[:-keep_last]:
-        if _identity(path) not in kept and not _keep_marker(path).exists():
-            path.unlink(missing_ok=True)
-            checksum_path(path).unlink(missing_ok=True)
+        if not _identities(path) & kept and not _keep_marker(path).exists():
+            remove_checked(path)
 
 
 def set_aside(directory: Path, *, after_step: int) -> None:
@@ -251,14 +252,9 @@ def set_aside(directory: Path, *, after_step: int) -> None:
         if path.name > checkpoint_name(after_step):
             target = directory / SUPERSEDED
             make_directory(target)
-            for moved in (path, checksum_path(path), _keep_marker(path)):
-                if moved.exists():
-                    moved.replace(target / moved.name)
-
-
-def checksum_path(path: Path) -> Path:
-    """Return the path of a checkpoint's checksum file."""
-    return path.with_name(path.name + ".sha256")
+            move_checked(path, target)
+            if (marker := _keep_marker(path)).exists():
+                marker.replace(target / marker.name)
 
 
 def _keep_marker(path: Path) -> Path:
@@ -266,38 +262,17 @@ def _keep_marker(path: Path) -> Path:
     return path.with_name(path.name + ".keep")
 
 
-def _identity(path: Path) -> str:
-    """Return the checksum of a checkpoint, which identifies it; an empty string if its file is missing or empty."""
-    sidecar = checksum_path(path)
-    words = sidecar.read_text(errors="replace").split() if sidecar.is_file() else []
-    return words[0] if words else ""
+def _identities(path: Path) -> set[str]:
+    """Return the checksums of a checkpoint, which identify it; an empty string if it has none."""
+    return set(known_checksums(path)) or {""}
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_checksum(path: Path, digest: str) -> None:
-    partial = path.with_suffix(".sha256.partial")
-    partial.unlink(missing_ok=True)
-    with partial.open("x") as file:
-        file.write(f"{digest}  {path.name}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(checksum_path(path))
-
-
-def _link(path: Path, alias: Path) -> None:
-    """Make `alias` name the same checkpoint: a hard link, or a copy if the file system has none."""
+def _link(path: Path, alias: Path, digest: str) -> None:
+    """Make `alias` name the same checkpoint, which has the checksum `digest`."""
     partial = alias.with_suffix(".partial")
     partial.unlink(missing_ok=True)
-    try:
-        os.link(path, partial)
-    except OSError:
-        shutil.copyfile(path, partial)
-    _write_checksum(alias, _identity(path))
-    partial.replace(alias)
+    link_or_copy(path, partial)
+    replace_checked(partial, alias, digest)
 
 
 def _sync_directory(directory: Path) -> None:

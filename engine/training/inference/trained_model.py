@@ -20,12 +20,12 @@ from engine.protocol.state import RunState
 from engine.protocol.wire import state_from_text
 from engine.task import Task, load_task
 from engine.training.averaging import AVERAGED
+from engine.training.checkpoint.checksum import has_checksum
 from engine.training.checkpoint.content import weight_misfit
 from engine.training.checkpoint.file import (
     BEST,
     CheckpointDamagedError,
     are_weights,
-    checksum_path,
     list_checkpoints,
     load_checkpoint,
     read_checkpoint,
@@ -113,7 +113,7 @@ def _read(path: Path) -> dict[str, Any]:
     """Return the content of a checkpoint file; its checksum is verified if it is there."""
     if not path.is_file():
         raise UserError(f"there is no checkpoint {path}: give a run, or a file such as runs/NAME/checkpoints/{BEST}")
-    return load_checkpoint(path) if checksum_path(path).is_file() else read_checkpoint(path)
+    return load_checkpoint(path) if has_checksum(path) else read_checkpoint(path)
 
 
 def _weights(path: Path, payload: Mapping[str, Any], wanted: Weights | None) -> tuple[Weights, Mapping[str, Tensor]]:

@@ -22,8 +22,9 @@ import torch
 from engine.errors import UserError
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.protocol import events as e
+from engine.training.checkpoint.checksum import checksum_path
 from engine.training.checkpoint.content import CheckpointMisfitError, load_resumable, newest_resumable
-from engine.training.checkpoint.file import CheckpointDamagedError, checksum_path, list_checkpoints, read_checkpoint
+from engine.training.checkpoint.file import CheckpointDamagedError, list_checkpoints, read_checkpoint
 from tests.ddp.ranks import tiny_config
 from tests.faulty import entries, run
 from tests.small import small_config

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import os
 import pickle
+import shutil
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -14,13 +17,13 @@ import numpy as np
 import pytest
 import torch
 
+from engine.training.checkpoint.checksum import checksum_path
 from engine.training.checkpoint.file import (
     BEST,
     LAST_GOOD,
     CheckpointDamagedError,
     Snapshot,
     checkpoint_name,
-    checksum_path,
     copy_to_host,
     list_checkpoints,
     load_checkpoint,
@@ -164,6 +167,110 @@ def test_a_rollback_takes_later_checkpoints_out_of_a_resumes_way_without_deletin
     set_aside(tmp_path, after_step=1)
     assert [p.name for p in list_checkpoints(tmp_path)] == [checkpoint_name(1)]
     assert load_checkpoint(tmp_path / "superseded" / checkpoint_name(3))["step"] == 3
+
+
+class _KilledError(BaseException):
+    """Stands for SIGKILL: nothing after it reaches the disk, the cleaning up included."""
+
+
+def _killed_at(number: int, act: Callable[[], object]) -> bool:
+    """Call `act`, of which only the first `number` changes of the disk are made. Return whether there were more."""
+    left = [number]
+
+    def counted(change: Callable[..., object]) -> Callable[..., object]:
+        def changed(*args: object, **options: object) -> object:
+            left[0] -= 1
+            if left[0] < 0:
+                raise _KilledError
+            return change(*args, **options)
+
+        return changed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", counted(lambda handle: None))
+        for name in ("replace", "unlink", "link", "mkdir"):
+            patch.setattr(os, name, counted(getattr(os, name)))
+        try:
+            act()
+        except _KilledError:
+            return True
+    return False
+
+
+def _content(path: Path) -> float:
+    return float(load_checkpoint(path)["model"]["weight"][0])
+
+
+def _again(value: float) -> Snapshot:
+    """Return a checkpoint of step 5 with other weights than before, as after a rollback or a resume."""
+    return replace(_snapshot(5, best=True, good=True), payload={"step": 5, "model": {"weight": torch.tensor([value])}})
+
+
+@pytest.mark.parametrize("has_hard_links", [True, False])
+def test_a_checkpoint_that_is_written_again_is_the_old_or_the_new_one_wherever_a_kill_comes(
+    tmp_path: Path, has_hard_links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_hard_links:
+        monkeypatch.setattr(os, "link", _without_links)
+    before = tmp_path / "before"
+    save_checkpoint(before, _again(0.0))
+    names = (checkpoint_name(5), BEST, LAST_GOOD)
+    seen: set[tuple[float, ...]] = set()
+    number, was_killed = 0, True
+    while was_killed:
+        directory = tmp_path / f"killed-{number}"
+        shutil.copytree(before, directory)
+        was_killed = _killed_at(number, lambda: save_checkpoint(directory, _again(1.0)))  # noqa: B023
+        seen.add(tuple(_content(directory / name) for name in names))
+        if has_hard_links:  # the next one begins with what the kill has left, and is killed too
+            _killed_at(3, lambda: save_checkpoint(directory, _again(2.0)))  # noqa: B023
+            assert {_content(directory / name) for name in names} <= {0.0, 1.0}
+        save_checkpoint(directory, _again(3.0))
+        assert {_content(directory / name) for name in names} == {3.0}
+        number += 1
+    assert seen == {(0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (1.0, 1.0, 0.0), (1.0, 1.0, 1.0)}
+
+
+def _without_links(*_: object) -> None:
+    raise OSError("this disk has no hard links")
+
+
+def test_a_checkpoint_that_a_rollback_sets_aside_verifies_in_either_place_wherever_a_kill_comes(tmp_path: Path) -> None:
+    before = tmp_path / "before"
+    _saved(before, 1)
+    save_checkpoint(before, _again(0.0))
+    set_aside(before, after_step=1)
+    save_checkpoint(before, _again(1.0))
+    aside = Path("superseded") / checkpoint_name(5)
+    number, was_killed = 0, True
+    while was_killed:
+        directory = tmp_path / f"killed-{number}"
+        shutil.copytree(before, directory)
+        was_killed = _killed_at(number, lambda: set_aside(directory, after_step=1))  # noqa: B023
+        here = directory / checkpoint_name(5)
+        assert (_content(here), _content(directory / aside)) == (1.0, 0.0) if here.exists() else True
+        set_aside(directory, after_step=1)
+        assert _content(directory / aside) == 1.0 and not here.exists()
+        number += 1
+    assert number > 3
+
+
+def test_pruning_keeps_what_the_best_one_names_after_a_kill_in_the_midst_of_its_replacement(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, _snapshot(1, best=True))
+    number = 0
+    while _content(tmp_path / BEST) == 1:
+        _killed_at(number, lambda: save_checkpoint(tmp_path, _snapshot(2, best=True)))
+        number += 1
+    assert (
+        checksum_path(tmp_path / BEST).read_text().split()[0]
+        != hashlib.sha256((tmp_path / BEST).read_bytes()).hexdigest()
+    ), "killed between the two renames"
+    _saved(tmp_path, 3)
+    prune(tmp_path, keep_last=1)
+    assert checkpoint_name(2) in [path.name for path in list_checkpoints(tmp_path)]
+    save_checkpoint(tmp_path, _snapshot(4, best=True))
+    prune(tmp_path, keep_last=1)
+    assert [path.name for path in list_checkpoints(tmp_path)] == [checkpoint_name(4)]
 
 
 def test_copies_share_no_memory_with_training() -> None:

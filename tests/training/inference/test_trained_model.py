@@ -12,7 +12,8 @@ import torch
 
 from engine.errors import UserError
 from engine.journal.disk.run_dir import CHECKPOINTS
-from engine.training.checkpoint.file import BEST, checksum_path, list_checkpoints, read_checkpoint
+from engine.training.checkpoint.checksum import checksum_path
+from engine.training.checkpoint.file import BEST, list_checkpoints, read_checkpoint
 from engine.training.inference.trained_model import open_trained
 from tests.faulty import run
 from tests.small import small_config

@@ -83,10 +83,23 @@ def _named(origin: str, run_dir: Path, steps: dict[int, str]) -> BranchPoint:
     step = inside.stem.removeprefix("step-")
     if step.isdecimal():
         return BranchPoint(run_dir, int(step), str(inside))
-    same = (step for step, name in steps.items() if _is_same(folder / name, path))
-    if (found := next(same, None)) is None:
+    files = {step: folder / name for step, name in steps.items()}
+    same = [step for step, file in files.items() if _is_one_file(file, path)]
+    same = same or [step for step, file in files.items() if _is_same(file, path)]
+    if not same:
         raise UserError(f"{origin} equals no step of the run {run_dir.name!r}: name one, such as --from {max(steps)}")
-    return BranchPoint(run_dir, found, steps[found])
+    return BranchPoint(run_dir, same[0], steps[same[0]])
+
+
+def _is_one_file(path: Path, alias: Path) -> bool:
+    """Return whether two names are hard links of one file.
+
+    The checksum of an alias is the former one if the run was killed while the alias was replaced.
+    """
+    try:
+        return path.samefile(alias)
+    except OSError:
+        return False
 
 
 def _is_same(path: Path, alias: Path) -> bool:

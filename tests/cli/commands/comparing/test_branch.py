@@ -48,6 +48,14 @@ def test_a_step_or_a_file_names_the_checkpoint(base: Path, origin: str, step: in
     assert announcement(point, origin) == said
 
 
+def test_a_hard_link_is_the_step_that_it_links_though_its_checksum_is_the_former_one(base: Path) -> None:
+    """So a kill leaves the best checkpoint between its two renames."""
+    alias = base / CHECKPOINTS / "best.pt"
+    alias.unlink()
+    alias.hardlink_to(base / CHECKPOINTS / "step-00000300.pt")
+    assert point_of(base, "--from", "best.pt").step == 300
+
+
 def test_a_path_may_be_given_from_anywhere(base: Path) -> None:
     assert point_of(base, "--from", str(base / CHECKPOINTS / "best.pt")).step == 200
 
