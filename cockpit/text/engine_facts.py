@@ -24,6 +24,7 @@ _ALERT_FAMILIES: Final = {
     "validation": UNSTABLE,
     "journal": _DISK,
     "tensorboard": _DISK,
+    "disk": _DISK,
 }
 """Families of the kinds of alerts; of others, those about a module or a term are `UNSTABLE`."""
 

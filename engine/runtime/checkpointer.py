@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -131,13 +133,25 @@ class Checkpointer:
         self.slowest_write = max(self.slowest_write, written.seconds)
         if written.error:
             return CheckpointFailed(written.name, written.error)
-        self.recorder.update(checkpoints=tuple(path.name for path in list_checkpoints(self.directory)))
+        known = {*self.recorder.state.checkpoints, written.name}
+        self.recorder.update(checkpoints=self._names(otherwise=sorted(known)))
         snapshot = written.snapshot
         return CheckpointSaved(written.name, snapshot.kind, snapshot.loss, snapshot.score, snapshot.good)
 
     def has_checkpoint_of(self, step: int) -> bool:
         """Return whether the state after `step` steps is on disk."""
-        return (self.directory / checkpoint_name(step)).exists()
+        return os.path.exists(self.directory / checkpoint_name(step))  # false if the disk does not answer
+
+    def _names(self, *, otherwise: Sequence[str]) -> tuple[str, ...]:
+        """Return the names of the step checkpoints, oldest first; `otherwise` if the disk does not answer.
+
+        The watch over the run's directory raises an alert then.
+        """
+        try:
+            return tuple(path.name for path in list_checkpoints(self.directory))
+        except OSError as error:
+            logging.getLogger(__name__).warning("the checkpoints cannot be listed: %s", error)
+            return tuple(otherwise)
 
     # --- rollback -----------------------------------------------------------------------
 
@@ -156,10 +170,10 @@ class Checkpointer:
 
     def _good_before(self, name: str) -> str:
         """Return the newest good checkpoint before `name`, or an empty string. Unreadable ones are not good."""
-        for path in reversed(list_checkpoints(self.directory)):
+        for earlier in reversed(self._names(otherwise=())):
             with suppress(CheckpointDamagedError):
-                if path.name < name and self.train_state.load(path)["good"]:
-                    return path.name
+                if earlier < name and self.train_state.load(self.directory / earlier)["good"]:
+                    return earlier
         return ""
 
     def rollback(self, name: str) -> RolledBack:
@@ -199,8 +213,9 @@ class Checkpointer:
     def _take_stock(self, payload: Mapping[str, Any]) -> None:
         """Note the available checkpoints in `payload`, which were valid when it was written."""
         name = checkpoint_name(int(payload["step"]))
+        known = [known for known in self.recorder.state.checkpoints if known <= name]
         self.recorder.update(
-            checkpoints=tuple(path.name for path in list_checkpoints(self.directory)),
+            checkpoints=self._names(otherwise=known),
             good_checkpoint=name if payload["good"] else self._good_before(name),
         )
 

@@ -225,6 +225,11 @@ FAULTS: Final = (
         "faults/test_vanished.py::test_checkpoints_that_are_deleted_are_said_and_one_is_written_in_their_place",
     ),
     Fault(
+        "a network disk that does not answer while the checkpoints are listed",
+        "an alert, and nothing is taken for deleted; a rollback is refused with the reason; the run continues",
+        "faults/test_unlisted.py::test_a_disk_that_does_not_answer_ends_no_run_and_refuses_a_rollback",
+    ),
+    Fault(
         "standard streams closed or full, or a pipe whose reader ends",
         "the run trains without a console; a command reports it, exit code 1",
         "e2e/test_standard_streams.py::test_a_run_trains_without_a_console",

@@ -22,12 +22,15 @@ class Inventory:
         """Compare with the checkpoints that existed after `written`.
 
         Names after it are left out: `check` may have seen them already, although they were written later. If the
-        directory had to be created, all earlier ones are lost, also those that were pruned otherwise.
+        directory had to be created, all earlier ones are lost, also those that were pruned otherwise. If it could not
+        be listed, the earlier ones still count.
         """
         later = {name for name in self._known if name > written.name}
         earlier = self._known - later
-        self._lost |= earlier - {written.name} if written.made_directory else self._missing(earlier, written.left)
-        self._known = later.union(written.left)
+        new = set[str]() if written.error else {written.name}
+        left = earlier | new if written.left is None else set(written.left)
+        self._lost |= earlier - {written.name} if written.made_directory else self._missing(earlier, sorted(left))
+        self._known = later | left
 
     def is_complete(self, left: Sequence[str], *, also: Iterable[str] = ()) -> bool:
         """Return whether none was deleted, if those that are `left` and `also` are as in `check`."""

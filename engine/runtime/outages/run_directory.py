@@ -11,12 +11,14 @@ from typing import Final
 from engine.errors import UserError
 from engine.journal.disk.lock import Lock
 from engine.journal.disk.run_dir import CONFIG_FILE, LOCK_FILE, lock_run
-from engine.protocol.events import AlertRaised
+from engine.protocol.events import AlertRaised, NoteAdded
 from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.recorder import VANISHED
 from engine.runtime.start.bootstrap import save_config
 from engine.training.checkpoint.file import SUPERSEDED, list_checkpoints
 
+UNLISTED: Final = "disk"
+"""The kind of the alert that the disk of a run does not answer."""
 _SECONDS: Final = 0.5
 """Seconds between checks of the directory."""
 
@@ -33,6 +35,7 @@ class Upkeep:
         self._directory = checkpointer.directory.parent
         self._lock: Lock | None = None
         self._due = 0.0
+        self._unlisted_since: float | None = None
 
     def observe(self) -> None:
         """Check the directory about twice a second; other calls take microseconds."""
@@ -43,7 +46,14 @@ class Upkeep:
         self._due = now + _SECONDS
         with suppress(OSError, UserError):
             self._keep_directory()
-        self._keep_checkpoints()
+        try:
+            lost, left = self._deleted_checkpoints()
+        except OSError as error:
+            self._note_unlisted(error, now)
+            return
+        self._note_listed(now)
+        if lost:
+            self._replace_checkpoints(lost, left)
 
     def close(self) -> None:
         """Release the lock that replaced a deleted one."""
@@ -60,29 +70,48 @@ class Upkeep:
                 self.close()
                 self._lock = lock_run(self._directory)
 
-    def _keep_checkpoints(self) -> None:
-        """Forget deleted checkpoints, and write a new one if the newest was deleted.
+    def _deleted_checkpoints(self) -> tuple[list[str], list[str]]:
+        """Return the names of deleted checkpoints, and of those that are left.
 
         A listing that is read while one is written may lack both the new one and one that was pruned for it. So nothing
-        is called deleted before the writer has finished.
+        is called deleted before the writer has finished. Raises OSError if the disk does not answer.
         """
         directory, inventory = self._checkpointer.directory, self._checkpointer.inventory
-        left = [path.name for path in list_checkpoints(directory)]
+        left, aside = _names(directory), list[str]()
         if not inventory.is_complete(left, also=self._recorder.state.checkpoints):
             self._checkpointer.wait_for_checkpoints()
-            left = [path.name for path in list_checkpoints(directory)]
+            left, aside = _names(directory), _names(directory / SUPERSEDED)
+        missing = inventory.check(left, also=self._recorder.state.checkpoints)
+        return [name for name in missing if name not in aside], left
+
+    def _note_unlisted(self, error: OSError, now: float) -> None:
+        """Raise an alert, once for an outage, that the checkpoints cannot be listed."""
+        if self._unlisted_since is None:
+            self._unlisted_since = now
+            said = f"the checkpoints cannot be listed: {error.strerror or error} (in {self._checkpointer.directory})"
+            self._recorder.record_event(
+                AlertRaised(UNLISTED, f"{said}; the run goes on, and tries again", "look after the disk of the run")
+            )
+
+    def _note_listed(self, now: float) -> None:
+        """Record the end of an outage."""
+        if self._unlisted_since is not None:
+            seconds, self._unlisted_since = now - self._unlisted_since, None
+            self._recorder.record_event(NoteAdded(f"the checkpoints can be listed again after {seconds:.0f} s"))
+
+    def _replace_checkpoints(self, lost: Sequence[str], left: Sequence[str]) -> None:
+        """Forget deleted checkpoints, and write a new one if the newest was deleted."""
         state = self._recorder.state
-        missing = inventory.check(left, also=state.checkpoints)
-        aside = {path.name for path in list_checkpoints(directory / SUPERSEDED)} if missing else ()
-        lost = [name for name in missing if name not in aside]
-        if not lost:
-            return
         good = state.good_checkpoint if state.good_checkpoint in left else ""
         self._recorder.update(checkpoints=tuple(left), good_checkpoint=good)
         newer = left[-1] if left and left[-1] > lost[-1] else ""
-        self._recorder.record_event(AlertRaised(VANISHED, _said(directory, lost, state.step, newer)))
+        self._recorder.record_event(AlertRaised(VANISHED, _said(self._checkpointer.directory, lost, state.step, newer)))
         if not newer:
             self._checkpointer.checkpoint("step")
+
+
+def _names(directory: Path) -> list[str]:
+    return [path.name for path in list_checkpoints(directory)]
 
 
 def _said(directory: Path, lost: Sequence[str], step: int, newer: str) -> str:

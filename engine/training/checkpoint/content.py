@@ -24,6 +24,7 @@ from engine.training.checkpoint.file import (
     CheckpointDamagedError,
     are_weights,
     checkpoint_name,
+    is_step_checkpoint,
     list_checkpoints,
     load_checkpoint,
 )
@@ -48,7 +49,7 @@ def load_resumable(path: Path, config: RunConfig) -> dict[str, Any]:
         _check_fields(payload, config)
     except (UserError, WireError, ValueError) as error:
         raise CheckpointDamagedError(f"{path.name} cannot be resumed: {error}") from error
-    if path in list_checkpoints(path.parent) and path.name != checkpoint_name(payload["step"]):
+    if is_step_checkpoint(path.name) and path.name != checkpoint_name(payload["step"]):
         raise CheckpointDamagedError(f"{path.name} cannot be resumed: it is of step {payload['step']}")
     if difference := weight_misfit(payload["model"], config):
         raise CheckpointMisfitError(f"{path.name} does not fit the configured network: {difference}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import zipfile
 from collections import deque
@@ -60,8 +61,20 @@ def checkpoint_name(step: int) -> str:
 
 
 def list_checkpoints(directory: Path) -> list[Path]:
-    """Return the step checkpoints in `directory`, oldest first."""
-    return sorted(directory.glob("step-*.pt"))
+    """Return the step checkpoints in `directory`, oldest first; none if it does not exist or may not be read.
+
+    Raises OSError if the disk does not answer, so that nothing is taken for deleted.
+    """
+    try:
+        with os.scandir(directory) as entries:
+            return sorted(directory / entry.name for entry in entries if is_step_checkpoint(entry.name))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return []
+
+
+def is_step_checkpoint(name: str) -> bool:
+    """Return whether a file of this name is listed as the checkpoint of a step."""
+    return name.startswith("step-") and name.endswith(".pt")
 
 
 def copy_to_host(value: Any) -> Any:
@@ -141,9 +154,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
     Raises CheckpointDamagedError for a file that does not match its checksum, cannot be read or is foreign.
     """
-    if not has_checksum(path) or not path.is_file():
-        raise CheckpointDamagedError(f"{path.name} has no checksum file ({checksum_path(path).name}), or is no file")
     try:
+        if not has_checksum(path) or not path.is_file():
+            raise CheckpointDamagedError(
+                f"{path.name} has no checksum file ({checksum_path(path).name}), or is no file"
+            )
         expected, actual = known_checksums(path), sha256_of(path)
     except OSError as error:
         raise CheckpointDamagedError(f"{path.name} cannot be verified: {error}") from error
@@ -237,11 +252,16 @@ def prune(directory: Path, keep_last: int) -> None:
     """Delete old step checkpoints.
 
     Kept are the newest `keep_last`, those named by best.pt and last-good.pt, and those requested by a user or taken
-    before a promotion.
+    before a promotion. If the disk does not answer, all are kept.
     """
     _refuse_link(directory)
+    try:
+        paths = list_checkpoints(directory)
+    except OSError as error:
+        logging.getLogger(__name__).warning("old checkpoints are kept for now: %s", error)
+        return
     kept = _identities(directory / BEST) | _identities(directory / LAST_GOOD)
-    for path in list_checkpoints(directory)[:-keep_last]:
+    for path in paths[:-keep_last]:
         if not _identities(path) & kept and not _keep_marker(path).exists():
             remove_checked(path)
 

@@ -25,15 +25,15 @@ from engine.training.checkpoint.file import (
 class Written:
     """Result of a snapshot: its file name, the seconds of writing it, and the error or an empty string.
 
-    `left` names the step checkpoints that existed afterwards. `made_directory`: the directory did not exist before, so
-    that every earlier checkpoint is gone.
+    `left` names the step checkpoints that existed afterwards; `None` if the disk did not answer. `made_directory`: the
+    directory did not exist before, so that every earlier checkpoint is gone.
     """
 
     snapshot: Snapshot
     name: str
     seconds: float
     error: str = ""
-    left: tuple[str, ...] = ()
+    left: tuple[str, ...] | None = ()
     made_directory: bool = False
 
 
@@ -92,7 +92,7 @@ class CheckpointWriter:
         except Exception as fault:  # the state of a foreign training may hold anything
             logging.getLogger(__name__).error("%s could not be written", name, exc_info=fault)
             error = f"{type(fault).__name__}: {fault}"
-        left: tuple[str, ...] = ()
+        left: tuple[str, ...] | None = None
         with suppress(OSError):
             left = tuple(path.name for path in list_checkpoints(self.directory))
         return Written(snapshot, name, time.monotonic() - began, error, left, made_directory)
