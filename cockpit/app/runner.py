@@ -215,7 +215,8 @@ class _Signals:
 
     def _count_interrupt(self) -> None:
         self._num_interrupts += 1
-        if self._num_interrupts >= _AT_ONCE:
+        holds_program = self._training is not None and self._training.holds_program()
+        if self._num_interrupts >= _AT_ONCE and not holds_program:
             if self._terminal.is_taken:
                 self._terminal.restore()
             os._exit(128 + signal.SIGINT)

@@ -34,6 +34,10 @@ class TrainingHandle(Protocol):
         """Return whether a stop was requested."""
         ...
 
+    def holds_program(self) -> bool:
+        """Return whether a program would outlive this process: repeated signals end the program first."""
+        ...
+
     def ending(self) -> RunResult | None:
         """Return how it ended; `None` while it continues."""
         ...

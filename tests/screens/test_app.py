@@ -65,6 +65,9 @@ class FakeTraining:
     def stop(self, signal: int = 0) -> None:
         self.stopped.append(signal)
 
+    def holds_program(self) -> bool:
+        return False
+
     def is_stopped(self) -> bool:
         return bool(self.stopped)
 

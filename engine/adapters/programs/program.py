@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -22,6 +23,7 @@ from engine.adapters.programs.child_process import end_child, last_line, start_c
 from engine.adapters.programs.command import Program
 from engine.adapters.programs.connection import Connection, Listener
 from engine.adapters.programs.processes import Processes
+from engine.adapters.programs.program_end import ProgramEnd
 from engine.adapters.programs.remote_state import RemoteState
 from engine.adapters.programs.sent_layers import SentHistograms, SentLayers
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
@@ -96,23 +98,33 @@ class _Supervised:
 
     def _supervise(self, listener: Listener) -> int:
         child = start_child(self._program, listener.address)
-        asked_at = 0.0
+        self._interrupt.holds_program = True
+        end: ProgramEnd | None = None
+        is_interrupted = was_stopped = False
         try:
             while child.poll() is None:
                 time.sleep(_POLL_SECONDS)
-                if self._interrupt.is_set() and not asked_at:
-                    asked_at = time.monotonic()
+                if self._interrupt.is_set() and not is_interrupted:
+                    is_interrupted = True
+                    was_stopped = end is not None and self._interrupt.signal in (signal.SIGINT, signal.SIGTERM)
                     self._ask()
-                if self._is_stopped and not asked_at:
-                    asked_at = time.monotonic()
-                if asked_at and time.monotonic() - asked_at > self._grace:
-                    end_child(child, signal.SIGTERM)
-                    asked_at = math.inf
+                if end is None and (is_interrupted or self._is_stopped):
+                    end = ProgramEnd(child, Path(self._program.command.name).name, self._tell)
+                if end is not None:
+                    end.turn(self._grace, insists=was_stopped or self._interrupt.num_repeated > 0)
         finally:
+            self._interrupt.holds_program = False
             if child.poll() is None:
                 end_child(child, signal.SIGKILL)
         listener.drain()
         return self._ended(child.returncode)
+
+    def _tell(self, sentence: str, remedy: str) -> None:
+        """Say something about the end of the program, in the run's journal or, if that is closed, on the console."""
+        if self._run.is_over:
+            sys.stderr.write(f"cockpit: {sentence}{f'; {remedy}' if remedy else ''}\n")
+        else:
+            self._run.record(e.AlertRaised("stop", sentence, remedy))
 
     def _ended(self, code: int) -> int:
         if self._is_stopped or (self._interrupt.is_set() and code <= 0):

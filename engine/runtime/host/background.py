@@ -46,6 +46,10 @@ class BackgroundRun:
         """Return whether the end was requested."""
         return self._interrupt.is_set()
 
+    def holds_program(self) -> bool:
+        """Return whether a program would outlive this process."""
+        return self._interrupt.holds_program
+
     def ending(self) -> Ended | None:
         """Return the result, or `None` while the run continues."""
         return self._ended

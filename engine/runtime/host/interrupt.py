@@ -33,7 +33,9 @@ class Interrupt:
 
     `stop` requests the same end without a signal. The exit code is then that of a stop by command. A run also ends at
     its time `limit`. `checkpoint` is the signal that requested a checkpoint, 0 for none. `is_complete` is whether the
-    run had nothing left to do, so that a scheduler must not queue it again.
+    run had nothing left to do, so that a scheduler must not queue it again. `num_repeated` counts the requests of users
+    who ask once more: SIGINT after another request, or SIGTERM again. With `holds_program` they do not end this
+    process immediately, because a program would outlive it: its supervisor ends the program.
     """
 
     signal: int = 0
@@ -43,6 +45,8 @@ class Interrupt:
     reactions: Reactions = _USUAL
     is_complete: bool = False
     is_out_of_time: bool = False
+    num_repeated: int = 0
+    holds_program: bool = False
 
     def is_set(self) -> bool:
         """Return whether the run must end."""
@@ -60,7 +64,13 @@ class Interrupt:
         elif signal == self.reactions.checkpoint:
             self.checkpoint = signal
         elif not self.reactions.means_nothing(signal):
+            self.num_repeated += self._is_repeated(signal)
             self.signal = self.signal or signal
+
+    def _is_repeated(self, number: int) -> bool:
+        if number == signal.SIGINT:
+            return self.stop or bool(self.signal)
+        return number == signal.SIGTERM == self.signal
 
     def react_as(self, reactions: Reactions) -> None:
         """Replace the meanings of signals, also of those that have come already."""
@@ -104,12 +114,12 @@ class Interrupt:
 def signals_to(interrupt: Interrupt, *, keep_running: bool = False) -> Generator[None]:
     """Request a stop at the next boundary at the first SIGINT, SIGTERM or SIGHUP, and what a user's signal means.
 
-    A second SIGINT ends the process immediately. Signals that were ignored when the process started stay ignored. With
-    `keep_running` SIGHUP is ignored too. Only the main thread may enter this context.
+    A second SIGINT ends the process immediately, unless it holds a program. Signals that were ignored when the process
+    started stay ignored. With `keep_running` SIGHUP is ignored too. Only the main thread may enter this context.
     """
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        if interrupt.signal and number == signal.SIGINT:
+        if interrupt.signal and number == signal.SIGINT and not interrupt.holds_program:
             os._exit(128 + number)
         interrupt.ask(number)
 
