@@ -10,7 +10,13 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 import sys
 
 from cockpit.terminal.shell_job import begin_job, wants_job
-from cockpit.terminal.standard_streams import complain, lead_nowhere, open_closed_streams, why_unwritten
+from cockpit.terminal.standard_streams import (
+    complain,
+    do_without_output,
+    lead_nowhere,
+    open_closed_streams,
+    why_unwritten,
+)
 from engine.runtime.host.start_signals import end_on_signals, unwind_on_signals
 
 if __name__ == "__main__":  # before the slow imports
@@ -83,13 +89,16 @@ def main(words: Sequence[str] | None = None) -> int:
             }
         ):
             unwind_on_signals()
-            return again[arguments.command](arguments)
+            code = again[arguments.command](arguments)
+            sys.stdout.flush()
+            return code
         if arguments.command in (screens := {"attach": attach, "compare": run_comparison}):
             return screens[arguments.command](arguments)
         if arguments.command == "runs" and wants_screen(arguments):
             return list_on_screen(arguments)
         if arguments.command not in (None, "run", "branch"):
             return run_subcommand(arguments)
+        do_without_output()
         with enough_memory():
             return run_program(arguments) if arguments.command == "run" else train(_options(arguments))
     except UserError as error:

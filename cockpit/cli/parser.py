@@ -48,6 +48,16 @@ class Parser(argparse.ArgumentParser):
         """Print the mistake in one sentence and exit with code 2."""
         self.exit(2, f"{self.prog}: {_with_nearest(message)} (see {self.prog} --help)\n")
 
+    def print_help(self, file: Any = None) -> None:
+        """Print the help. Raises OSError, which argparse would hide, if nothing can be written."""
+        print(self.format_help(), end="", file=file)
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Exit like argparse, with everything written. Raises OSError if that fails."""
+        if not status:
+            sys.stdout.flush()
+        super().exit(status, message)
+
     def _is_own(self, word: str) -> bool:
         """Return whether `word` belongs to this parser, and not to a subcommand or behind `--`."""
         commands = (action.choices for action in self._actions if isinstance(action.choices, dict))

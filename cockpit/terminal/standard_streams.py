@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import sys
 from typing import Final
@@ -13,16 +14,23 @@ _UNWRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.
 def open_closed_streams() -> None:
     """Lead each closed descriptor of 0, 1 and 2 to /dev/null, and create Python's missing streams.
 
-    Otherwise the next opened file would get that number and receive the program's output.
+    Otherwise the next opened file would get that number and receive the program's output. Standard output is opened for
+    reading only: a command that prints to it then fails, as it does on a full disk.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+        except OSError:  # the lowest number that is free is this one
+            os.open(os.devnull, os.O_RDONLY if descriptor == 1 else os.O_RDWR)
     sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+
+
+def do_without_output() -> None:
+    """Lead a standard output that was closed to /dev/null: a training needs no console, nor does what it imports."""
+    if fcntl.fcntl(1, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+        lead_nowhere(1)
 
 
 def complain(sentence: str) -> None:

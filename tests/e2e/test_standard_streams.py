@@ -123,11 +123,44 @@ def test_every_command_reports_a_full_output(
     assert code == 2 or "cannot write to standard output: No space left on device" in said
 
 
-@pytest.mark.parametrize("redirections", [">&-", "<&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("redirections", ["<&-", "2>&-"])
 @pytest.mark.parametrize("command", ["plot", "status"])
 def test_a_command_works_with_a_closed_stream(trained: Path, folder: Path, command: str, redirections: str) -> None:
     done = in_shell(folder, redirections, *_words(command, trained))
     assert (done.returncode, done.stderr) == (0, "")
+
+
+UNWRITTEN = "error: cannot write to standard output: Bad file descriptor\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "redirections", "said"),
+    [("status", "<&- >&- 2>&-", ""), ("status", ">&-", UNWRITTEN), ("--version", ">&-", UNWRITTEN)],
+)
+def test_a_command_whose_output_is_closed_says_so(
+    trained: Path, folder: Path, words: str, redirections: str, said: str
+) -> None:
+    done = in_shell(folder, redirections, *(_words(words, trained) if words in COMMANDS else [words]))
+    assert (done.returncode, done.stderr) == (1, said)
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "--version", "--help", "status --help"])
+def test_every_command_reports_a_closed_output(
+    trained: Path, command: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As on a full disk: output that is buffered until the end counts too."""
+    descriptor = os.open(os.devnull, os.O_RDONLY)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        monkeypatch.setattr("main.lead_nowhere", lambda descriptor: None)
+        words = command.split() if "--help" in command or command == "--version" else _words(command, trained)
+        code = main(words)
+        os.dup2(nowhere := os.open(os.devnull, os.O_WRONLY), descriptor)
+        os.close(nowhere)
+    said = capfd.readouterr().err
+    assert said.splitlines()[-1].startswith("error: ") and "Traceback" not in said
+    assert code == (2 if command in ("send", "diagnose") else 1)
+    assert code == 2 or UNWRITTEN in said
 
 
 @pytest.mark.parametrize("redirections", ["2>/dev/full", "2>&-"])
@@ -138,4 +171,4 @@ def test_a_mistake_has_its_exit_code_also_where_it_cannot_be_said(folder: Path, 
 def test_a_closed_output_gets_nothing_of_the_files_that_are_opened_later(folder: Path) -> None:
     """Descriptor 1 is the next number that is free: without care it would be that of the first file."""
     done = in_shell(folder, ">&-", "configs", "--show", "tiny")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", UNWRITTEN)
