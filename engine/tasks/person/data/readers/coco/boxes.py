@@ -14,6 +14,10 @@ Four = tuple[float, float, float, float]
 AGREES: Final = 0.9
 """Overlap (IoU) from which a box and the bounds of an outline count as equal."""
 
+UPSIDE_DOWN: Final = "mirrored top to bottom"
+LEFT_TO_RIGHT: Final = "mirrored left to right"
+TURNED: Final = "turned by 180 degrees"
+
 _CLEARLY_BETTER: Final = 0.3
 _ROUNDING: Final = 1.5
 
@@ -78,11 +82,14 @@ def read_box(bbox: object) -> Four | None:
     return box if box[2] > 0 and box[3] > 0 else None
 
 
+def agrees(box: Box, bounds: Box) -> bool:
+    """Return whether a box matches the bounds of its outline."""
+    return _is_near(box, bounds) or _overlap(box, bounds) >= AGREES
+
+
 def other_convention(values: Four, bounds: Box, size: Size) -> str:
-    """Return the convention in which a box matches its outline, if it is not COCO's; else an empty string."""
-    box = corners(values)
-    if _is_near(box, bounds) or (as_coco := _overlap(box, bounds)) >= AGREES:
-        return ""
+    """Return the convention in which a box that does not agree matches its outline; an empty string if none does."""
+    as_coco = _overlap(corners(values), bounds)
     overlaps = {name: _overlap(read(values, size), bounds) for name, read in CONVENTIONS.items()}
     best = max(overlaps, key=lambda name: overlaps[name])
     is_better = overlaps[best] > as_coco + _CLEARLY_BETTER or is_exact(values, bounds, size, best)
@@ -92,6 +99,24 @@ def other_convention(values: Four, bounds: Box, size: Size) -> str:
 def is_exact(values: Four, bounds: Box, size: Size, convention: str) -> bool:
     """Return whether a box in `convention` equals the outline's bounds up to rounding."""
     return _is_near(CONVENTIONS[convention](values, size), bounds)
+
+
+def mirroring(values: Four, bounds: Box, size: Size) -> str:
+    """Return how a box that does not agree is to be mirrored in its image to match its outline, or an empty string.
+
+    Whether the box is wrong or the outline cannot be told from the two.
+    """
+    (left, top, right, bottom), (width, height) = corners(values), size
+    as_coco = _overlap((left, top, right, bottom), bounds)
+    upright, reverse = (top, bottom), (height - bottom, height - top)
+    forms = {
+        UPSIDE_DOWN: (left, reverse[0], right, reverse[1]),
+        LEFT_TO_RIGHT: (width - right, upright[0], width - left, upright[1]),
+        TURNED: (width - right, reverse[0], width - left, reverse[1]),
+    }
+    overlaps = {name: _overlap(box, bounds) for name, box in forms.items()}
+    best = max(overlaps, key=lambda name: overlaps[name])
+    return best if overlaps[best] >= AGREES and overlaps[best] > as_coco + _CLEARLY_BETTER else ""
 
 
 def cut_box(box: Box, size: Size) -> Box | None:

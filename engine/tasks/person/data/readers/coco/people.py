@@ -13,9 +13,15 @@ from engine.protocol.record import record
 from engine.task import Doubt, Rejection, UnusableSample
 from engine.tasks.person.data.readers.coco.boxes import (
     EXCHANGED,
+    LEFT_TO_RIGHT,
+    TURNED,
+    UPSIDE_DOWN,
+    Four,
+    agrees,
     corners,
     cut_box,
     is_exact,
+    mirroring,
     other_convention,
     read_box,
 )
@@ -49,6 +55,15 @@ _MANY_BEYOND: Final = 0.02
 
 NUM_NAMED: Final = 3
 """Number of faults of one kind that are listed individually; more are summed up in one sentence."""
+
+_MEND_X: Final = "x becomes the image's width - x, less the box's width in a box"
+_MEND_Y: Final = "y becomes the image's height - y, less the box's height in a box"
+_MIRRORED: Final = {
+    UPSIDE_DOWN: ("y from the lower edge of the image", _MEND_Y),
+    LEFT_TO_RIGHT: ("x from the right edge of the image", _MEND_X),
+    TURNED: ("x and y from the lower right corner of the image", f"{_MEND_X}, and {_MEND_Y}"),
+}
+"""Origins other than COCO's by which boxes or outlines seem mirrored, and how numbers are corrected."""
 
 
 @record
@@ -129,6 +144,7 @@ class PeopleReader:
     python_texts: list[str] = field(default_factory=list[str])
     unread_parts: list[str] = field(default_factory=list[str])
     conventions: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    mirrored: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     num_compared: int = 0
     extent: Extent = field(default_factory=Extent)
     beyond: list[str] = field(default_factory=list[str])
@@ -149,11 +165,18 @@ class PeopleReader:
             return self._person(body, name, cut_box(bounds, size), outline, None)
         given = corners(values)
         self.num_compared += 1
-        convention = other_convention(values, bounds, size)
-        if convention:
-            self.conventions.setdefault(convention, []).append(_place(body, name))
-        is_certain = convention and is_exact(values, bounds, size, convention)
+        is_certain = not agrees(given, bounds) and self._note_deviation(values, bounds, size, _place(body, name))
         return self._person(body, name, cut_box(bounds if is_certain else given, size), outline, given)
+
+    def _note_deviation(self, values: Four, bounds: Box, size: Size, place: str) -> bool:
+        """Remember how a box deviates from its outline. Return whether its convention is certain."""
+        convention = other_convention(values, bounds, size)
+        is_certain = bool(convention) and is_exact(values, bounds, size, convention)
+        if not is_certain and (mirrored := mirroring(values, bounds, size)):
+            self.mirrored.setdefault(mirrored, []).append(place)
+        elif convention:
+            self.conventions.setdefault(convention, []).append(place)
+        return is_certain
 
     def doubts(self) -> Iterator[Doubt]:
         """Yield a doubt for each deviation from COCO's format."""
@@ -189,6 +212,18 @@ class PeopleReader:
                 self.json_name,
                 f"{len(places)} of {self.num_compared} boxes are {convention}{exchanged}, COCO's are "
                 f"[left, top, width, height]: the bounds of the outlines are used instead; the first is {places[0]}",
+            )
+        yield from self._mirrored_doubts()
+
+    def _mirrored_doubts(self) -> Iterator[Doubt]:
+        for mirrored, places in self.mirrored.items():
+            origin, mend = _MIRRORED[mirrored]
+            yield Doubt(
+                self.json_name,
+                f"{len(places)} of {self.num_compared} boxes match their outline only if they are {mirrored}: the "
+                f"boxes or the outlines have {origin}, COCO's origin is the upper left corner. Both are used as they "
+                f"are; data inspect DIR --pictures OUT shows which is wrong, and in those {mend}; the first is "
+                f"{places[0]}",
             )
 
     def common_convention(self) -> str:

@@ -164,6 +164,37 @@ def test_boxes_of_another_convention_are_doubted_and_the_outlines_bounds_used(
     assert f"2 of 2 boxes are {convention}" in split.doubts[0].message
 
 
+@pytest.mark.parametrize(
+    ("bbox", "mirrored", "mend"),
+    [
+        (
+            [20, 25, 25, 20],
+            "mirrored top to bottom",
+            "y becomes the image's height - y, less the box's height",
+        ),
+        ([15, 5, 25, 20], "mirrored left to right", "x becomes the image's width - x, less the box's width"),
+        ([15, 25, 25, 20], "turned by 180 degrees", "width in a box, and y becomes the image's height - y"),
+    ],
+)
+def test_boxes_that_are_mirrored_against_their_outlines_are_doubted_with_the_way_to_mend_them(
+    tmp_path: Path, bbox: list[float], mirrored: str, mend: str
+) -> None:
+    """Boxes or outlines may be the wrong ones, so both are used as they are."""
+    split = read(tmp_path, two_images(bbox=bbox, segmentation=[[20, 5, 45, 5, 45, 25, 20, 25]]))
+    left, top, width, height = bbox
+    assert [scene.boxes for scene in split.scenes] == [((left, top, left + width, top + height),)] * 2
+    (doubt,) = split.doubts
+    assert f"2 of 2 boxes match their outline only if they are {mirrored}: " in doubt.message
+    assert mend in doubt.message and doubt.message.endswith("the first is annotation 1 of a.png")
+    assert "COCO's origin is the upper left corner" in doubt.message
+
+
+@pytest.mark.parametrize("bbox", [[20, 7, 25, 20], [20, 14, 25, 20], [3, 3, 8, 8]])
+def test_boxes_that_are_loose_or_elsewhere_are_not_called_mirrored(tmp_path: Path, bbox: list[float]) -> None:
+    split = read(tmp_path, two_images(bbox=bbox, segmentation=[[20, 5, 45, 5, 45, 25, 20, 25]]))
+    assert not any("mirrored" in doubt.message or "turned" in doubt.message for doubt in split.doubts)
+
+
 def test_boxes_with_width_and_height_exchanged_are_doubted_and_the_outlines_bounds_used(tmp_path: Path) -> None:
     split = read(tmp_path, two_images(bbox=[5, 5, 40, 25]))
     assert [scene.boxes for scene in split.scenes] == [(BOX,)] * 2
