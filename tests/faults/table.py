@@ -101,7 +101,7 @@ FAULTS: Final = (
     ),
     Fault(
         "data that changed under the same name between the end of a run and its resume",
-        "an alert, `changed data`: the numbers of samples, or that names, boxes or files are others",
+        "an alert, `changed data`: the numbers of samples, or that names, boxes, outlines or files are others",
         "runtime/start/test_resume.py::test_data_that_changed_under_the_same_name_are_said_at_the_resume",
     ),
     Fault(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import closing
 from typing import Final, cast
@@ -15,6 +16,9 @@ from engine.task import Splits, fingerprint_of
 
 DATA_META: Final = "data"
 """Key of the journal's meta table for the number of samples and the fingerprint of each split."""
+
+_FORM: Final = re.compile(r"\d+:")
+"""The begin of a fingerprint that names its form by a number."""
 
 _REMEDY: Final = "stop the run, put the former data back, and resume it again; or go on with these"
 
@@ -55,6 +59,14 @@ def _difference(former: dict[str, Json], found: dict[str, Json]) -> str:
                 f"the {name} split has {now[0]} samples, {then[0]} at the last start: its data have changed, and the "
                 "samples come in another order"
             )
-        if then[1] and now[1] and then[1] != now[1]:
-            return f"names, boxes or files of the {name} split are not those of the last start: its data have changed"
+        if _is_other(str(then[1]), str(now[1])):
+            what = f"names, boxes, outlines or files of the {name} split"
+            return f"{what} are not those of the last start: its data have changed"
     return ""
+
+
+def _is_other(then: str, now: str) -> bool:
+    """Return whether two fingerprints differ. Those of two forms, such as of an earlier version, say nothing."""
+    forms = [_FORM.match(text) for text in (then, now)]
+    is_one_form = len({form[0] if form else "" for form in forms}) == 1
+    return bool(then and now) and is_one_form and then != now

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from contextlib import suppress
 from typing import Final
 
 import numpy as np
@@ -29,9 +27,6 @@ from engine.training.data.order import epoch_order
 
 CACHE_BYTES: Final = 256 * 2**20
 """Bytes of decoded pictures in memory per process and split."""
-
-_NUM_SIZED: Final = 1_000
-"""Maximum number of files whose sizes are part of the fingerprint."""
 
 _PROBED: Final = 8
 """Number of other files to try after one is unreachable, to tell a lost file from a lost disk."""
@@ -123,17 +118,11 @@ class RoiDataset:
         self._cache.note_missing(scene, str(error))
 
     def fingerprint(self) -> str:
-        """Return a text that changes with the names of the pictures, the boxes, or the sizes of some of the files."""
-        digest = hashlib.sha256()
-        for scene, person in self._targets:
-            digest.update(
-                f"{self._scenes[scene].name}\n{self._scenes[scene].boxes[person]}\n".encode("utf-8", "surrogatepass")
-            )
-        files = [scene.file for scene in self._scenes if scene.file]
-        for file in files[:: 1 + len(files) // _NUM_SIZED]:
-            with suppress(OSError):
-                digest.update(f"{file.stat().st_size}\n".encode())
-        return digest.hexdigest()
+        """Return a text that changes with the data of the split."""
+        # A data worker needs no readers of data sets.
+        from engine.tasks.person.data.checks.fingerprint import fingerprint  # noqa: PLC0415
+
+        return fingerprint(self._scenes)
 
     def _cut(self, target: int, epoch: int, rejections: tuple[Rejection, ...]) -> Sample:
         recipe = self._recipe
