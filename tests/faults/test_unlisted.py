@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cockpit.text.engine_facts import _ALERT_FAMILIES
+from engine.errors import UserError
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.protocol import commands as c
 from engine.protocol import events as e
@@ -17,6 +18,8 @@ from engine.protocol.words.script import ScriptedCommand
 from engine.runtime.loop import Loop
 from engine.runtime.outages import run_directory
 from engine.runtime.outages.inventory import Inventory
+from engine.runtime.start.bootstrap import RunRequest
+from engine.runtime.start.resume import find_start
 from engine.training.checkpoint.file import CheckpointDamagedError, list_checkpoints, load_checkpoint
 from engine.training.checkpoint.writer import CheckpointWriter
 from tests.faulty import entries, long_config, run, state_of
@@ -71,6 +74,12 @@ def test_a_disk_that_does_not_answer_ends_no_run_and_refuses_a_rollback(
     state = state_of(tmp_path / "run")
     assert state.step == 6 and "step-00000004.pt" in state.checkpoints, "the one of the outage is known"
     assert state.checkpoints == tuple(path.name for path in list_checkpoints(tmp_path / "run" / CHECKPOINTS))
+
+
+def test_a_resume_whose_disk_does_not_answer_is_refused_in_one_sentence(tmp_path: Path, disk: Disk) -> None:
+    disk.error = errno.EIO
+    with pytest.raises(UserError, match=r"the checkpoints in .* cannot be listed: Input/output error; --resume when"):
+        find_start(RunRequest(tmp_path, long_config(), device="cpu", resume=True))
 
 
 def test_a_writer_whose_disk_cannot_be_listed_takes_nothing_for_deleted(tmp_path: Path, disk: Disk) -> None:

@@ -53,7 +53,7 @@ def find_start(request: RunRequest) -> Start | None:
     is nothing left to do.
     """
     directory = request.directory / CHECKPOINTS
-    if not request.resume or (not list_checkpoints(directory) and never_saved(request.directory)):
+    if not request.resume or (not _has_checkpoints(directory) and never_saved(request.directory)):
         parent = request.parent or first_parent(request)
         return None if parent is None else _start_of_branch(request, parent)
     damaged: list[e.CheckpointDamaged] = []
@@ -63,6 +63,16 @@ def find_start(request: RunRequest) -> Start | None:
     if done := _all_done(payload, request.config):
         raise UserError(f"the run {request.directory.name!r} has done its {done[0]}: continue with a larger {done[1]}")
     return Start(payload, tuple(damaged))
+
+
+def _has_checkpoints(directory: Path) -> bool:
+    """Return whether there is a step checkpoint in `directory`. Raises UserError if the disk does not answer."""
+    try:
+        return bool(list_checkpoints(directory))
+    except OSError as error:
+        raise UserError(
+            f"the checkpoints in {directory} cannot be listed: {error.strerror or error}; --resume when it can"
+        ) from error
 
 
 def _all_done(payload: Mapping[str, Any], config: RunConfig) -> tuple[str, str] | None:
