@@ -6,15 +6,24 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from cockpit.text.engine_facts import ENGINE_FACTS
 from cockpit.text.event_info import AnyEventInfo, Severity
+from cockpit.text.events.faults import FAULT_FACTS
+from cockpit.text.events.progress import PROGRESS_FACTS
+from cockpit.text.events.requests import REQUEST_EVENTS
+from cockpit.text.events.settings import SETTING_EVENTS
+from cockpit.text.events.switches import SWITCH_EVENTS
 from cockpit.text.format import escape_control
-from cockpit.text.steering_events import STEERING_EVENTS
 from engine.journal.reader import Entry
 from engine.protocol.events import AlertRaised, Event, Status
 from engine.protocol.task_spec import TaskSpec
 
-REGISTRY: Final[tuple[AnyEventInfo, ...]] = (*STEERING_EVENTS, *ENGINE_FACTS)
+REGISTRY: Final[tuple[AnyEventInfo, ...]] = (
+    *REQUEST_EVENTS,
+    *SETTING_EVENTS,
+    *SWITCH_EVENTS,
+    *PROGRESS_FACTS,
+    *FAULT_FACTS,
+)
 """The entries of all event classes."""
 
 _BY_KIND: Final[Mapping[type[Any], AnyEventInfo]] = MappingProxyType({info.kind: info for info in REGISTRY})
