@@ -19,7 +19,7 @@ from textual.message import Message
 from textual.screen import Screen
 
 from cockpit.app.shutdown import NOT_HERE, Shutdown
-from cockpit.preferences.keymap import bindings_of
+from cockpit.preferences.key_binding import bindings_of
 from cockpit.preferences.settings import Settings
 from cockpit.preferences.themes import IN_TURN, next_theme, use_theme
 from cockpit.terminal.terminal_app import TerminalApp

@@ -15,7 +15,8 @@ from textual.screen import ModalScreen
 
 from cockpit.app.notifications import escape_of
 from cockpit.preferences.first_run import is_first_time, remember
-from cockpit.preferences.keymap import KEYS, keys_for, lookup, shown
+from cockpit.preferences.key_binding import shown
+from cockpit.preferences.keymap import KEYS, keys_for, lookup
 from cockpit.session.session import Session, SessionUpdate
 from cockpit.text.format import escape_control
 from cockpit.text.next_steps import End, next_steps, next_steps_attached

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from cockpit.preferences.keymap import KeyBinding
+from cockpit.preferences.key_binding import KeyBinding
 
 RUN_KEYS: Final[tuple[KeyBinding, ...]] = (
     KeyBinding(

@@ -8,7 +8,8 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from cockpit.preferences.keymap import KEYS, KeyBinding, remap
+from cockpit.preferences.key_binding import KeyBinding
+from cockpit.preferences.keymap import KEYS, remap
 from cockpit.preferences.run_keys import RUN_KEYS
 from cockpit.terminal.encoding import shows_unicode
 from engine.errors import UserError, did_you_mean

@@ -9,7 +9,8 @@ from textual.binding import Binding
 from textual.pilot import Pilot
 from textual.widgets import OptionList, Static
 
-from cockpit.preferences.keymap import KEYS, bindings_of, keys_for
+from cockpit.preferences.key_binding import bindings_of
+from cockpit.preferences.keymap import KEYS, keys_for
 from cockpit.session.session import FULL_UPDATE, Session
 from cockpit.ui.dialogs.dispatcher import ActionDispatcher
 from cockpit.ui.panels.status.pending_commands import PendingStrip

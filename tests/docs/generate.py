@@ -13,7 +13,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from cockpit.preferences.keymap import GROUPS, KEYS, KeyBinding, shown_key
+from cockpit.preferences.key_binding import GROUPS, KeyBinding
+from cockpit.preferences.key_names import shown_key
+from cockpit.preferences.keymap import KEYS
 from cockpit.preferences.run_keys import RUN_KEYS
 from engine.adapters.capabilities import ADAPTERS
 from engine.config.keys import ConfigKey, config_keys, section_keys

@@ -10,20 +10,9 @@ import pytest
 from textual.binding import Binding
 from textual.keys import Keys, _character_to_key
 
-from cockpit.preferences.keymap import (
-    GROUPS,
-    KEYS,
-    TAKEN_BY_TERMINALS,
-    KeyBinding,
-    bindings_of,
-    bound_as,
-    checked_key,
-    keys_for,
-    lookup,
-    remap,
-    shown,
-    shown_key,
-)
+from cockpit.preferences.key_binding import GROUPS, KeyBinding, bindings_of, shown
+from cockpit.preferences.key_names import TAKEN_BY_TERMINALS, bound_as, checked_key, shown_key
+from cockpit.preferences.keymap import KEYS, keys_for, lookup, remap
 from cockpit.preferences.run_keys import RUN_KEYS
 from engine.errors import UserError
 from engine.protocol.task_spec import NO_SPEC

@@ -14,7 +14,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from cockpit.preferences.keymap import GROUPS, Group, KeyBinding, shown
+from cockpit.preferences.key_binding import GROUPS, Group, KeyBinding, shown
 from cockpit.text.format import escape_control
 from cockpit.ui.screens.tabs import PAGE_OF
 

@@ -9,7 +9,8 @@ from textual import events
 from textual.content import Content
 from textual.widgets import Static
 
-from cockpit.preferences.keymap import KeyBinding, shown_key
+from cockpit.preferences.key_binding import KeyBinding
+from cockpit.preferences.key_names import shown_key
 from engine.protocol.record import record
 
 _ALWAYS: Final = ("quit", "key_map", "pause", "run_quit", "run_help", "run_attach")

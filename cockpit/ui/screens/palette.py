@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.style import Style
 
-from cockpit.preferences.keymap import KeyBinding, shown
+from cockpit.preferences.key_binding import KeyBinding, shown
 from cockpit.text.format import escape_control
 from cockpit.ui.dialogs.dispatcher import ActionDispatcher
 

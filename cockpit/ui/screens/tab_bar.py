@@ -9,7 +9,9 @@ from textual import events
 from textual.content import Content
 from textual.widgets import Static
 
-from cockpit.preferences.keymap import KEYS, KeyBinding, shown_key
+from cockpit.preferences.key_binding import KeyBinding
+from cockpit.preferences.key_names import shown_key
+from cockpit.preferences.keymap import KEYS
 from cockpit.ui.panels.toolkit.line_panel import cut
 
 _SHOW: Final = "show_"

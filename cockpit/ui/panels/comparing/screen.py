@@ -14,7 +14,9 @@ from textual.screen import ModalScreen
 from textual.widgets import ContentSwitcher, Static
 
 from cockpit.charts.columns import AxisKind
-from cockpit.preferences.keymap import KEYS, KeyBinding, bound_as, lookup, shown
+from cockpit.preferences.key_binding import KeyBinding, shown
+from cockpit.preferences.key_names import bound_as
+from cockpit.preferences.keymap import KEYS, lookup
 from cockpit.preferences.settings import Settings
 from cockpit.text.format import escape_control
 from cockpit.ui.panels.comparing.board import ComparisonBoard

@@ -15,7 +15,7 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Input, Static
 
-from cockpit.preferences.keymap import KeyBinding
+from cockpit.preferences.key_binding import KeyBinding
 from cockpit.session.run_list.watcher import RunWatcher
 from cockpit.text.format import escape_control
 from cockpit.ui.panels.toolkit.symbols import signs_for

@@ -12,7 +12,8 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from cockpit.preferences.keymap import KeyBinding, bound_as
+from cockpit.preferences.key_binding import KeyBinding
+from cockpit.preferences.key_names import bound_as
 from cockpit.session.run_list.listed_run import ListedRun
 from cockpit.session.run_list.watcher import RunWatcher
 from cockpit.text.format import escape_control
