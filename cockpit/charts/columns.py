@@ -24,20 +24,37 @@ _FAR: Final = 2.0**40
 
 
 class Columns(Protocol):
-    """C columns of equal width: least, greatest and mean finite value of each, NaN for an empty column."""
+    """C columns of equal width, each a summary of the values at its steps."""
 
     @property
-    def low_C(self) -> Floats: ...
+    def low_C(self) -> Floats:
+        """Return the least finite value of each column, NaN for a column without one."""
+        ...
+
     @property
-    def high_C(self) -> Floats: ...
+    def high_C(self) -> Floats:
+        """Return the greatest finite value of each column, NaN for a column without one."""
+        ...
+
     @property
-    def mean_C(self) -> Floats: ...
+    def mean_C(self) -> Floats:
+        """Return the mean of the finite values of each column, NaN for a column without one."""
+        ...
+
     @property
-    def nan_C(self) -> Flags: ...
+    def nan_C(self) -> Flags:
+        """Return which columns hold a NaN."""
+        ...
+
     @property
-    def inf_C(self) -> Flags: ...
+    def inf_C(self) -> Flags:
+        """Return which columns hold an infinity, of either sign."""
+        ...
+
     @property
-    def low_positive_C(self) -> Floats: ...
+    def low_positive_C(self) -> Floats:
+        """Return the least value above 0 of each column, for a logarithmic axis; NaN for a column without one."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)

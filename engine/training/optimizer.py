@@ -22,13 +22,16 @@ class EagerAdam(torch.optim.Adam):
     """
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with settings of their own; settings that `param_group` lacks are the defaults."""
         unwrap(torch.optim.Adam.add_param_group)(self, param_group)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
+        """Update all parameters with a gradient. Returns the loss of `closure`, `None` without one."""
         return unwrap(torch.optim.Adam.step)(self, closure)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradients of all parameters; with False for `set_to_none`, fill them with zeros instead."""
         unwrap(torch.optim.Adam.zero_grad)(self, set_to_none)
 
 

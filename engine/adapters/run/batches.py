@@ -60,6 +60,10 @@ def is_number(value: object) -> TypeGuard[float | Tensor]:
 
 
 def on_host(value: float | Tensor) -> float | Tensor:
+    """Return a logged number without its graph: as a float from the host, as a tensor from a device.
+
+    Reading it from a device would wait for all work there.
+    """
     if not isinstance(value, Tensor):
         return value
     value = value.detach()  # a logged number may have a graph, which must not live on

@@ -29,11 +29,17 @@ T = TypeVar("T")
 class Store(Protocol):
     """The keys and values that all ranks share, as torch's stores have them."""
 
-    def set(self, key: str, value: str, /) -> None: ...
+    def set(self, key: str, value: str, /) -> None:
+        """Store `value` under `key`, in place of an earlier one."""
+        ...
 
-    def get(self, key: str, /) -> bytes: ...
+    def get(self, key: str, /) -> bytes:
+        """Return the value of `key` in UTF-8. Waits for it if no rank has set it yet."""
+        ...
 
-    def check(self, keys: list[str], /) -> bool: ...
+    def check(self, keys: list[str], /) -> bool:
+        """Return whether all of `keys` have a value, without waiting for one."""
+        ...
 
 
 @record
