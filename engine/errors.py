@@ -1,8 +1,9 @@
-"""The exception for user mistakes, and suggestions for misspelt names."""
+"""The exception for user mistakes, suggestions for misspelt names, and the undoing of work that an error ends."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -31,3 +32,13 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     known = sorted(set(choices))
     match = nearest(word, known)
     return f"did you mean {match!r}?" if match else f"there are {', '.join(known) or 'none'}"
+
+
+@contextmanager
+def undone_by_error(undo: Callable[[], object]) -> Generator[None]:
+    """Call `undo` if an error of any class, or an interrupt, ends the block; it is raised again."""
+    try:
+        yield
+    except BaseException:
+        undo()
+        raise

@@ -1,10 +1,10 @@
-"""The nearest match that every complaint about a name ends with."""
+"""The nearest match that every complaint about a name ends with, and what is undone if an error ends it."""
 
 from __future__ import annotations
 
 import pytest
 
-from engine.errors import UserError, did_you_mean, nearest
+from engine.errors import UserError, did_you_mean, nearest, undone_by_error
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,18 @@ def test_without_a_match_all_choices_are_named():
 
 def test_a_user_error_is_a_value_error():
     assert issubclass(UserError, ValueError)
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_work_is_undone_if_an_error_ends_it_and_the_error_goes_on(error):
+    undone = []
+    with pytest.raises(error), undone_by_error(lambda: undone.append(1)):
+        raise error
+    assert undone == [1]
+
+
+def test_work_that_succeeds_is_not_undone():
+    undone = []
+    with undone_by_error(lambda: undone.append(1)):
+        pass
+    assert undone == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -16,7 +16,7 @@ from pydantic import Field, create_model, field_validator
 from engine.config.sections import NonNegative, Section
 from engine.config.spec_check import spec_mistake
 from engine.config.tree import RunConfig
-from engine.errors import UserError
+from engine.errors import UserError, undone_by_error
 from engine.protocol.task_spec import TaskSpec
 
 DEFAULT_TASK: Final = "engine.tasks.person.task:PersonTask"
@@ -76,13 +76,14 @@ def _module(place: str) -> ModuleType:
     sys.path.insert(0, str(path.parent))  # data workers import the sample classes by this name
     sys.modules[path.stem] = module
     _FILES.add(path.stem)
-    try:
+    with undone_by_error(partial(_unload, path)):
         spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[path.stem]
-        sys.path.remove(str(path.parent))
-        raise
     return module
+
+
+def _unload(path: Path) -> None:
+    del sys.modules[path.stem]
+    sys.path.remove(str(path.parent))
 
 
 def _told(error: Exception, place: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from inspect import unwrap
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from engine.errors import undone_by_error
 from engine.training.step_plan import StepPlan
 
 Moments = dict[str, dict[str, Tensor]]
@@ -89,13 +90,14 @@ def begin_moments(optimizer: torch.optim.Adam) -> None:
     if not fresh:
         return
     kernel: Any = optimizer  # the stubs lack the method
-    try:
+    with undone_by_error(lambda: _forget(optimizer, fresh)):
         for group in groups:
             kernel._init_group(group, [], [], [], [], [], [])
-    except Exception:
-        for parameter in fresh:
-            optimizer.state.pop(parameter, None)
-        raise
+
+
+def _forget(optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter]) -> None:
+    for parameter in parameters:
+        optimizer.state.pop(parameter, None)
 
 
 def moments_of(optimizer: torch.optim.Optimizer, model: nn.Module) -> Moments:

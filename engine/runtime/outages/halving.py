@@ -16,7 +16,7 @@ from engine.protocol.events import AlertRaised, Status
 from engine.protocol.state import RunState
 from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.commands.command_processor import CommandProcessor
-from engine.runtime.outages.memory import OUT_OF_MEMORY, amount_asked, is_out_of_memory
+from engine.runtime.outages.memory import MEMORY_ERRORS, OUT_OF_MEMORY, amount_asked, is_out_of_memory
 from engine.supervision.run_memory import Halved
 from engine.training.train_state import TrainState
 
@@ -59,7 +59,7 @@ class BatchHalver:
         """
         try:
             return work()
-        except Exception as error:  # libraries raise plain errors
+        except MEMORY_ERRORS as error:
             smaller = self._smaller() if is_out_of_memory(error) else None
             if smaller is None:
                 raise

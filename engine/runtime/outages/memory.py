@@ -11,6 +11,9 @@ import torch
 OUT_OF_MEMORY: Final = "out of memory"
 """The kind of the alert."""
 
+MEMORY_ERRORS: Final = (MemoryError, OSError, RuntimeError)
+"""The classes of errors among which `is_out_of_memory` finds those of memory; torch's own is a RuntimeError."""
+
 _SIGNS: Final = (
     "can't allocate memory",
     "out of memory",

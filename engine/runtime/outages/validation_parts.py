@@ -13,7 +13,7 @@ from torch import nn
 
 from engine.protocol.events import AlertRaised
 from engine.protocol.record import record
-from engine.runtime.outages.memory import OUT_OF_MEMORY, amount_asked, is_out_of_memory
+from engine.runtime.outages.memory import MEMORY_ERRORS, OUT_OF_MEMORY, amount_asked, is_out_of_memory
 from engine.training.data.batch import Batch
 from engine.training.data.stream import BatchStream
 from engine.training.evaluate import Before, Sums, ValidationPlan, measure
@@ -109,7 +109,7 @@ def _attempt(work: Callable[[], T]) -> T | str:
     """Return the result of `work`, or the error's text if memory ran out."""
     try:
         return work()
-    except Exception as error:  # libraries raise plain errors
+    except MEMORY_ERRORS as error:
         if not is_out_of_memory(error):
             raise
         text = str(error)

@@ -23,7 +23,7 @@ from engine.protocol.state import RunState, with_measured
 from engine.protocol.wire import event_from_text, state_from_text
 from engine.runtime.host.interrupt import Interrupt, StoppedEarlyError
 from engine.runtime.host.launch import Launch
-from engine.runtime.outages.memory import is_out_of_memory
+from engine.runtime.outages.memory import MEMORY_ERRORS, is_out_of_memory
 from engine.runtime.outages.validation_parts import Halving, NoSampleFitsError, PartedMeasure, alert_of
 from engine.runtime.ranks import leader as orders
 from engine.runtime.ranks.exchange import NEWS, signalled
@@ -194,7 +194,7 @@ class Follower:
         except DataGoneError as error:
             self._news.add_gone(str(error))
             return None
-        except Exception as error:  # libraries raise plain errors
+        except MEMORY_ERRORS as error:
             if not is_out_of_memory(error):
                 raise
             step = self._train_state.train_step

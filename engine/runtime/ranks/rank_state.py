@@ -11,7 +11,7 @@ from torch import nn
 
 from engine.config.tree import RunConfig
 from engine.protocol.state import RunState
-from engine.runtime.outages.memory import is_out_of_memory
+from engine.runtime.outages.memory import MEMORY_ERRORS, is_out_of_memory
 from engine.runtime.ranks.exchange import StepExchange
 from engine.runtime.ranks.group import RankGroup
 from engine.task import DataGoneError, Splits, Task
@@ -73,7 +73,7 @@ class RankState(TrainState):
         except DataGoneError:
             self._vote_unusable()
             raise
-        except Exception as error:
+        except MEMORY_ERRORS as error:
             if is_out_of_memory(error):
                 self.put_back(self._start, again=True)
                 self._vote_unusable()

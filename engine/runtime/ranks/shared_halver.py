@@ -10,7 +10,7 @@ import torch
 
 from engine.protocol.record import record
 from engine.runtime.outages.halving import BatchHalver
-from engine.runtime.outages.memory import is_out_of_memory
+from engine.runtime.outages.memory import MEMORY_ERRORS, is_out_of_memory
 from engine.runtime.ranks.exchange import StepExchange
 from engine.training.step import TrainStep
 from engine.training.step_plan import StepPlan
@@ -34,7 +34,7 @@ def attempt_step(train_step: TrainStep, exchange: StepExchange, rank: int, work:
     """Return the result of `work`, a step of this rank, or how memory ran out in it; its gradients are freed then."""
     try:
         return work()
-    except Exception as error:  # libraries raise plain errors
+    except MEMORY_ERRORS as error:
         if not is_out_of_memory(error):
             raise
         shortage = shortage_of(error, train_step, exchange, rank)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from engine.config.tree import RunConfig
-from engine.errors import UserError
+from engine.errors import UserError, undone_by_error
 from engine.journal.disk.run_dir import has_journal
 from engine.journal.inbox import Inbox
 from engine.journal.task_meta import Parent
@@ -89,12 +89,9 @@ def open_run(
     loaded = _load_data(request, recorder, interrupt)
     built = _build(request, start, loaded, recorder, leader)
     interrupt.check()
-    try:
+    with undone_by_error(built.opened.close):
         said = _restore(start, built, request, recorder)
         return _announce(built, start, (*said, *loaded.said, *built.said), request, recorder, interrupt)
-    except BaseException:
-        built.opened.close()
-        raise
 
 
 @record
