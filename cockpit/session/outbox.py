@@ -146,9 +146,8 @@ class Outbox(ABC):
         outcome = self.decide(command)
         if outcome.status is Status.REFUSED:
             return outcome
-        waiting = any(pending.id < 0 for pending in self.pending)
         try:
-            number = None if waiting else self._try(command)
+            number = None if self._kept() else self._try(command)
         except UserError as error:
             return refused(str(error))
         if number is None:
@@ -157,12 +156,14 @@ class Outbox(ABC):
         self.pending = (*self.pending, Pending(number, command, self._clock()))
         return outcome
 
+    def _kept(self) -> list[Pending]:
+        """Return the commands that the journal was too busy for, in order: their numbers are below 0."""
+        return [pending for pending in self.pending if pending.id < 0]
+
     def _retry(self) -> tuple[CommandOutcome, ...]:
         """Send what was kept, in order; return refusals of what can never be sent."""
         answers: list[CommandOutcome] = []
-        for pending in self.pending:
-            if pending.id > 0:
-                continue
+        for pending in self._kept():
             try:
                 number = self._try(pending.command)
             except UserError as error:

@@ -74,6 +74,17 @@ def validated(settings: Settings, kind: Kind) -> RunConfig:
     Raises UserError: a value of the wrong type or out of its range.
     """
     tree = _defaults(kind)
+    _set(tree, settings)
+    try:
+        config = kind.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(_complaint(error.errors(include_url=False)[0], settings, kind)) from None
+    _check_score(config, settings)
+    return config
+
+
+def _set(tree: dict[str, Any], settings: Settings) -> None:
+    """Set the values in the tree of a config. Raises UserError for a number that no type of a key can hold."""
     for path, setting in settings.items():
         if isinstance(setting.value, int) and abs(setting.value) > _MOST:
             raise UserError(f"{setting.where}: {'.'.join(path)} is too large a number: at most {_MOST}")
@@ -81,12 +92,6 @@ def validated(settings: Settings, kind: Kind) -> RunConfig:
         for name in path[:-1]:
             section = section.setdefault(name, {})
         section[path[-1]] = setting.value
-    try:
-        config = kind.model_validate(tree)
-    except ValidationError as error:
-        raise UserError(_complaint(error.errors(include_url=False)[0], settings, kind)) from None
-    _check_score(config, settings)
-    return config
 
 
 def _check_score(config: RunConfig, settings: Settings) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -102,10 +102,8 @@ class _Bench:
             without=without,
             num_steps=len(reports),
             num_not_finite=len(reports) - len(finite),
-            base_loss=statistics.median(_base_loss(self.task.spec, report) for report in finite)
-            if finite
-            else math.nan,
-            norm_median=statistics.median(norms) if norms else math.nan,
+            base_loss=_median([_base_loss(self.task.spec, report) for report in finite]),
+            norm_median=_median(norms),
             norm_max=max(norms, default=math.nan),
             bad_batch=self._bad_batch(without),
         )
@@ -139,6 +137,11 @@ def _without(spec: TaskSpec, evidence: Evidence, refinement: str) -> Evidence:
     active = evidence.plan.active - {refinement}
     terms = tuple(term for term in spec.active_terms(active) if term in evidence.plan.terms)
     return replace(evidence, plan=replace(evidence.plan, active=active, terms=terms))
+
+
+def _median(values: Sequence[float]) -> float:
+    """Return the median, NaN without values."""
+    return statistics.median(values) if values else math.nan
 
 
 def _base_loss(spec: TaskSpec, report: StepReport) -> float:

@@ -82,18 +82,22 @@ def kept_random_state(device: torch.device) -> Generator[None]:
 
 def to_payload(evidence: Evidence) -> dict[str, Any]:
     """Return the evidence in types that torch.load(weights_only=True) accepts: dicts, lists, numbers and tensors."""
-    plan = {field.name: getattr(evidence.plan, field.name) for field in dataclasses.fields(StepPlan)}
-    plain = {
-        "active": sorted(evidence.plan.active),
-        "clamped": sorted(evidence.plan.clamped),
-        **{k: dict(plan[k]) for k in ("weights", "ramps")},
-    }
     return {
-        "plan": {**plan, **plain},
+        "plan": _plan_payload(evidence.plan),
         "batches": [_batch_payload(batch) for batch in evidence.batches],
         "rng": {"cpu": evidence.random.cpu, "cuda": evidence.random.cuda},
         "scale": evidence.scale,
         "amp": str(evidence.amp).removeprefix("torch.") if evidence.amp else "",
+    }
+
+
+def _plan_payload(plan: StepPlan) -> dict[str, Any]:
+    return {
+        **{field.name: getattr(plan, field.name) for field in dataclasses.fields(plan)},
+        "active": sorted(plan.active),
+        "clamped": sorted(plan.clamped),
+        "weights": dict(plan.weights),
+        "ramps": dict(plan.ramps),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Final
 
 import torch
 from torch import nn
@@ -15,6 +16,9 @@ from engine.outputs.fault_report import ONLY_MIXED, REPRODUCED, VANISHED, Fault
 from engine.protocol.task_spec import TaskSpec
 from engine.training.loss_sum import Objective
 from engine.training.optimizer import Moments
+
+_DIVIDING: Final = ("sqrt", "pow", "norm", "linalg_vector_norm", "div")
+"""Operations whose gradients are divided by a value that may be 0."""
 
 
 def name_fault(objective: Objective, model: nn.Module, moments: Moments, evidence: Evidence) -> Fault:
@@ -76,13 +80,7 @@ def _detail(origin: Origin) -> str:
     if origin.direction in ("input", "weight"):
         (stats,) = origin.inputs
         return f"{stats.num_nan} NaN and {stats.num_inf} Inf among {math.prod(stats.shape)} values"
-    if origin.direction == "backward" and origin.place.operation in (
-        "sqrt",
-        "pow",
-        "norm",
-        "linalg_vector_norm",
-        "div",
-    ):
+    if origin.direction == "backward" and origin.place.operation in _DIVIDING:
         zeros = {stats.name: stats.num_zero for stats in origin.inputs}.get("other", 0)
         return f"it divides by zero: {zeros} values were 0" if zeros else ""
     return ""

@@ -226,11 +226,7 @@ class LayerFeed:
         if measure == ACT_ZEROS:
             at = [number for number, name in enumerate(layout.modules) if name == layer]
             return _taken(values_NK, layout.columns[ACT_ZEROS][at]).sum(axis=1) if at else _nothing(values_NK)
-        at = [
-            number
-            for number, name in enumerate(layout.parameters)
-            if name == layer or name.startswith(f"{layer}.") or not layer
-        ]
+        at = [number for number, name in enumerate(layout.parameters) if _is_in(layer, name)]
         if not at or measure not in PARAMETER_MEASURES:
             return _nothing(values_NK)
         numbers = {name: _taken(values_NK, layout.columns[name][at]) for name in PARAMETER_MEASURES}
@@ -265,6 +261,11 @@ class LayerFeed:
             numbers,
             described.every_steps if described else 0,
         )
+
+
+def _is_in(module: str, parameter: str) -> bool:
+    """Return whether `parameter` is of that name or below that module; the empty name is the whole network."""
+    return parameter == module or parameter.startswith(f"{module}.") or not module
 
 
 def _taken(values_NK: NDArray[np.float32], columns: NDArray[np.intp]) -> Floats:

@@ -129,18 +129,14 @@ class ActionDispatcher:
 
     def _tell(self, answer: CommandOutcome) -> None:
         entry, what = answer.entry, title(answer.pending.command)
-        match entry.status:
-            case Status.REFUSED:
-                self._refuse(what, entry.reason)
-            case Status.CLAMPED:
-                text = f"{sentence(entry.event, self.session.spec)}: {entry.reason}"
-                self._say(text, f"{CARE} {what}: clamped at step {entry.step}", "warning")
-            case _:
-                self._say(
-                    sentence(entry.event, self.session.spec),
-                    f"{PASS} {what}: applied at step {entry.step}",
-                    "information",
-                )
+        if entry.status is Status.REFUSED:
+            self._refuse(what, entry.reason)
+            return
+        said = sentence(entry.event, self.session.spec)
+        if entry.status is Status.CLAMPED:
+            self._say(f"{said}: {entry.reason}", f"{CARE} {what}: clamped at step {entry.step}", "warning")
+        else:
+            self._say(said, f"{PASS} {what}: applied at step {entry.step}", "information")
 
     def _tell_of_others(self, entry: Entry) -> None:
         """Show what was just steered from elsewhere: another screen, `send`, a script of a user."""

@@ -199,12 +199,16 @@ def _tokens(text: str) -> list[_Token]:
             continue
         match = _TOKEN.match(text, at)
         if match is None:
-            instead = _INSTEAD.get(text[at])
-            remedy = f"write {instead!r}" if instead else _EXAMPLE
-            raise UserError(f"{_shown(text)}: {text[at]!r} is not understood: {remedy}")
+            raise UserError(f"{_shown(text)}: {text[at]!r} is not understood: {_remedy(text[at])}")
         found.append(_Token(str(match.lastgroup), match.group()))
         at = match.end()
     return found
+
+
+def _remedy(letter: str) -> str:
+    """Return how to write a condition that has `letter` in no place where it may be."""
+    instead = _INSTEAD.get(letter)
+    return f"write {instead!r}" if instead else _EXAMPLE
 
 
 def _shown(text: str) -> str:

@@ -221,17 +221,13 @@ def _with_evidence(step: Launched, report: StepReport) -> Launched:
 
 def describe_skip(report: StepReport, sample_ids: tuple[str, ...]) -> StepSkipped:
     """Return an event that names the non-finite loss terms and gradients of a skipped step."""
-    said: list[str] = []
-    if report.bad_terms:
-        said.append("loss " + ", ".join(report.bad_terms))
-    if report.bad_modules:
-        said.append("gradient of " + ", ".join(report.bad_modules))
-    if report.bad_weights:
-        said.append("weights of " + ", ".join(report.bad_weights))
-    if report.bad_moments:
-        said.append("optimizer moments of " + ", ".join(report.bad_moments))
-    if not said:
-        said.append("the gradient norm overflowed")
+    found = {
+        "loss": report.bad_terms,
+        "gradient of": report.bad_modules,
+        "weights of": report.bad_weights,
+        "optimizer moments of": report.bad_moments,
+    }
+    said = [f"{kind} {', '.join(names)}" for kind, names in found.items() if names]
     where = f" on rank {', '.join(map(str, report.bad_ranks))}" if report.bad_ranks else ""
-    reason = " and ".join(said) + f" not finite{where}; nothing was updated"
+    reason = " and ".join(said or ["the gradient norm overflowed"]) + f" not finite{where}; nothing was updated"
     return StepSkipped(report.bad_terms, report.bad_modules, sample_ids, reason)

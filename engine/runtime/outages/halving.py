@@ -16,7 +16,7 @@ from engine.protocol.events import AlertRaised, Status
 from engine.protocol.state import RunState
 from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.commands.command_processor import CommandProcessor
-from engine.runtime.outages.memory import MEMORY_ERRORS, OUT_OF_MEMORY, amount_asked, is_out_of_memory
+from engine.runtime.outages.memory import MEMORY_ERRORS, OUT_OF_MEMORY, asked, is_out_of_memory
 from engine.supervision.run_memory import Halved
 from engine.training.train_state import TrainState
 
@@ -95,9 +95,7 @@ class BatchHalver:
         """Record that memory ran out, and what follows; return it in words."""
         self._settle()
         state = self._recorder.state
-        amount = amount_asked(text)
-        asked = f" ({amount} asked)" if amount else ""
-        message = f"out of memory at step {state.step + 1} {part}{asked}: {_change(state, smaller)}"
+        message = f"out of memory at step {state.step + 1} {part}{asked(text)}: {_change(state, smaller)}"
         self._recorder.record_event(AlertRaised(OUT_OF_MEMORY, message, _remedy(state)))
         former = self._checkpointer.memory.halved
         self._checkpointer.memory.halved = Halved(

@@ -45,7 +45,7 @@ def out_of_memory(
     It names the keys to lower. `batch_size` is that of the step or of the validation, 0 for unknown. Of several ranks,
     `rank` is the one in which it was raised, if it is known.
     """
-    amount, capacity = amount_asked(str(error)), _CAPACITY.search(str(error))
+    amount, capacity = _amount_asked(str(error)), _CAPACITY.search(str(error))
     where = "" if rank is None else f" on rank {rank}"
     if doing == "building the network":
         what, keys = doing, "lower the sizes under model in the configuration"
@@ -62,8 +62,13 @@ def out_of_memory(
     return f"the memory is not enough for {what}{f' ({amount} more were asked for{limit})' if amount else ''}: {keys}"
 
 
-def amount_asked(text: str) -> str:
-    """Return the amount that `text` says could not be had, an empty string where it names none."""
+def asked(text: str) -> str:
+    """Return the amount that `text` says could not be had, as an insertion; an empty string if it names none."""
+    amount = _amount_asked(text)
+    return f" ({amount} asked)" if amount else ""
+
+
+def _amount_asked(text: str) -> str:
     found = _AMOUNT.search(text)
     if found is None:
         return ""

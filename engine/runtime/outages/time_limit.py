@@ -41,9 +41,7 @@ class TimeKeeper:
             limit.forget_a_little()
         if not self._is_noted:
             self._is_noted = True
-            when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time.time() + limit.left))
-            note = NoteAdded(f"{limit.said}: this run ends with a checkpoint at {when} at the latest")
-            recorder.record_event(note, actor=TIME_LIMIT)
+            recorder.record_event(_note(limit), actor=TIME_LIMIT)
         if not self._is_announced and limit.is_near:
             self._is_announced = True
             recorder.record_event(self._alert(limit), actor=TIME_LIMIT)
@@ -61,6 +59,11 @@ class TimeKeeper:
             "--resume continues it",
             severity=_INFO,
         )
+
+
+def _note(limit: TimeLimit) -> NoteAdded:
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time.time() + limit.left))
+    return NoteAdded(f"{limit.said}: this run ends with a checkpoint at {when} at the latest")
 
 
 def _spoken(seconds: float) -> str:

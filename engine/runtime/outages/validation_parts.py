@@ -6,20 +6,24 @@ import gc
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import torch
 from torch import nn
 
 from engine.protocol.events import AlertRaised
 from engine.protocol.record import record
-from engine.runtime.outages.memory import MEMORY_ERRORS, OUT_OF_MEMORY, amount_asked, is_out_of_memory
+from engine.runtime.outages.memory import MEMORY_ERRORS, OUT_OF_MEMORY, asked, is_out_of_memory
 from engine.training.data.batch import Batch
 from engine.training.data.stream import BatchStream
 from engine.training.evaluate import Before, Sums, ValidationPlan, measure
 from engine.training.loss_sum import Objective
 
 T = TypeVar("T")
+
+_IN_READING: Final = ("while data were prepared for", "prepared", "lower data.num_workers")
+_IN_MEASURING: Final = ("in", "measured", "free memory of the device")
+"""When memory ran out, what is done in parts now, and the remedy."""
 
 
 @record
@@ -122,16 +126,12 @@ def _attempt(work: Callable[[], T]) -> T | str:
 
 def alert_of(step: int, halving: Halving, rank: int | None = None) -> AlertRaised:
     """Return the alert about a validation after `step` steps, of a process alone or of `rank`."""
-    amount = amount_asked(halving.text)
-    asked = f" ({amount} asked)" if amount else ""
     where = "" if rank is None else f" on rank {rank}"
-    moment = "while data were prepared for" if halving.is_reading else "in"
-    verb = "prepared" if halving.is_reading else "measured"
-    remedy = "lower data.num_workers" if halving.is_reading else "free memory of the device"
+    moment, verb, remedy = _IN_READING if halving.is_reading else _IN_MEASURING
     return AlertRaised(
         OUT_OF_MEMORY,
-        f"out of memory {moment} the validation at step {step}{where}{asked}: {halving.before} samples are {verb} in "
-        f"parts of {halving.after}; the scores are of all samples as before",
+        f"out of memory {moment} the validation at step {step}{where}{asked(halving.text)}: "
+        f"{halving.before} samples are {verb} in parts of {halving.after}; the scores are of all samples as before",
         f"{remedy}, or set validation.batch_size={halving.after} for later runs",
         at_step=step,
     )

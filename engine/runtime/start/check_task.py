@@ -102,7 +102,11 @@ def _try_scores(objective: Objective, model: nn.Module, batch: Tensors) -> None:
     metrics: Any = task.metrics(sums, len(next(iter(batch.values()))))
     if not isinstance(metrics, Mapping):
         raise UserError(f"metrics() returns a {type(metrics).__name__}, not numbers by name")
-    for name in (metric.name for metric in task.spec.metrics):
+    _check_metrics(metrics, task.spec)
+
+
+def _check_metrics(metrics: Mapping[str, object], spec: TaskSpec) -> None:
+    for name in (metric.name for metric in spec.metrics):
         if name not in metrics:
             raise UserError(f"metrics() does not return {name!r}, which is in the spec")
     for name, value in metrics.items():  # all are recorded

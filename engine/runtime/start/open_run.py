@@ -297,14 +297,20 @@ def _baseline(task: Task, samples: Samples, config: RunConfig) -> Baseline:
 def _started(
     train_state: TrainState, splits: Splits, recorder: RunRecorder, request: RunRequest, parent: Parent | None
 ) -> e.RunStarted:
-    step = f"step {recorder.state.step}"
     return e.RunStarted(
         device=recorder.state.device,
         num_parameters=sum(p.numel() for p in train_state.model.parameters()),
         num_train_samples=len(splits.train),
         num_val_samples=len(splits.val),
         total_steps=recorder.state.total_steps,
-        resumed_from=f"{step} of {parent.run}" if parent else step if request.resume else "",
+        resumed_from=_origin(recorder.state.step, parent, is_resumed=request.resume),
         learning_rate=request.config.training.learning_rate,
         unusual=still_unusual(request.directory, request.config) if request.resume else request.unusual,
     )
+
+
+def _origin(step: int, parent: Parent | None, *, is_resumed: bool) -> str:
+    """Return the step at which the run goes on, with the parent's name in a branch; an empty string for a new run."""
+    if parent:
+        return f"step {step} of {parent.run}"
+    return f"step {step}" if is_resumed else ""

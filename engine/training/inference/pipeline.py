@@ -146,6 +146,15 @@ class Pipeline:
 
     def _submit(self, free: int) -> None:
         """Queue a batch of `free` samples from the images in front. Waits for the oldest batch if enough are queued."""
+        shares = self._shares(free)
+        self._num_waiting -= sum(share.stop - share.start for share in shares)
+        if len(self._computing) > self._num_networks:
+            self._collect()
+            self._pass_on()
+        self._computing.append((self._networks.submit(self._compute, shares), shares))
+
+    def _shares(self, free: int) -> list[_Share]:
+        """Return the samples of a batch with room for `free`, by image, and note that they are asked for."""
         shares: list[_Share] = []
         for image in self._waiting:
             if not free:
@@ -154,11 +163,7 @@ class Pipeline:
                 start, image.num_asked = image.num_asked, min(image.prepared.count, image.num_asked + free)
                 free -= image.num_asked - start
                 shares.append(_Share(image, image.prepared, start, image.num_asked))
-        self._num_waiting -= sum(share.stop - share.start for share in shares)
-        if len(self._computing) > self._num_networks:
-            self._collect()
-            self._pass_on()
-        self._computing.append((self._networks.submit(self._compute, shares), shares))
+        return shares
 
     def _compute(self, shares: Sequence[_Share]) -> list[Any]:
         """Return the answers of a batch, in a thread."""

@@ -36,12 +36,9 @@ def branch_point(arguments: argparse.Namespace) -> BranchPoint:
     if not steps:
         raise UserError(f"the run {run_dir.name!r} has no checkpoint to branch from")
     origin: str = arguments.origin
-    if not origin:
-        step = max(steps)
-    elif origin.isdecimal():
-        step = _at_or_before(int(origin), steps, run_dir)
-    else:
+    if origin and not origin.isdecimal():
         return _named(origin, run_dir, steps)
+    step = _at_or_before(int(origin), steps, run_dir) if origin else max(steps)
     return BranchPoint(run_dir, step, steps[step])
 
 

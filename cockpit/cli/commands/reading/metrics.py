@@ -37,9 +37,14 @@ def run_metrics(arguments: argparse.Namespace) -> int:
 
     The exit code is 3 if --idle-timeout ended it.
     """
+    path = find_run(arguments.runs_dir, arguments.run)
     if arguments.follow:
-        return _follow(find_run(arguments.runs_dir, arguments.run), arguments)
-    series = _read(find_run(arguments.runs_dir, arguments.run), arguments)
+        return _follow(path, arguments)
+    _print_series(_read(path, arguments), arguments)
+    return 0
+
+
+def _print_series(series: Series, arguments: argparse.Namespace) -> None:
     if arguments.json:
         columns: dict[str, Json] = {key: float_values(series.values[key], series.present[key]) for key in series.values}
         print_json({"step": series.steps.tolist(), **columns})
@@ -49,7 +54,6 @@ def run_metrics(arguments: argparse.Namespace) -> int:
         print_lines(_rows(series))
     else:
         print_lines(_overview(series))
-    return 0
 
 
 def _follow(path: Path, arguments: argparse.Namespace) -> int:
@@ -87,9 +91,7 @@ def _followed_keys(path: Path, arguments: argparse.Namespace) -> frozenset[str] 
 
 def _print_row(row: MetricRow, keys: frozenset[str] | None, *, as_json: bool) -> None:
     """Print the metrics `keys` of one row; nothing if it has none of them."""
-    at = [place for place, name in enumerate(row.names) if keys is None or name in keys]
-    if row.kind == "layers":  # what was not measured is NaN there
-        at = [place for place in at if not np.isnan(row.values_K[place])]
+    at = _places(row, keys)
     names, values = [row.names[place] for place in at], row.values_K[at]
     if keys is not None and not at:
         return
@@ -100,6 +102,14 @@ def _print_row(row: MetricRow, keys: frozenset[str] | None, *, as_json: bool) ->
     else:
         pairs = (f"{escape_control(name)} {text}" for name, text in zip(names, float_texts(values), strict=True))
         print_lines([f"{kind} {row.step}  {'  '.join(pairs)}"])
+
+
+def _places(row: MetricRow, keys: frozenset[str] | None) -> list[int]:
+    """Return the places in `row` of the metrics `keys`, `None` for all; of layers only those that were measured."""
+    at = [place for place, name in enumerate(row.names) if keys is None or name in keys]
+    if row.kind == "layers":  # what was not measured is NaN there
+        return [place for place in at if not np.isnan(row.values_K[place])]
+    return at
 
 
 def _read(path: Path, arguments: argparse.Namespace) -> Series:

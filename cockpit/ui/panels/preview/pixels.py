@@ -71,12 +71,11 @@ class GraphicPictures(Grid):
         if not layers or not size.area:
             return
         pixels = layers[0].picture_HWC.shape
-        is_strip = self._is_strip
-        layout = strip_grid if is_strip else grid_for
+        layout = strip_grid if self._is_strip else grid_for
         grid = layout(len(layers), size.width, size.height, pixels[0] / pixels[1])
         self.styles.grid_size_columns = grid.across
         self.styles.grid_size_rows = grid.down
-        cells = [self._cell(layer, grid.width, grid.height) for layer in shown_in(grid, layers, strip=is_strip)]
+        cells = [self._cell(layer, grid.width, grid.height) for layer in shown_in(grid, layers, strip=self._is_strip)]
         await self.mount_all(cells)
 
     def on_unmount(self) -> None:

@@ -29,11 +29,7 @@ def read_table(file: Path, images: GivenImages, min_score: float) -> tuple[str, 
 
     Raises UserError if the header lacks a column or the file is no text, OSError if it cannot be read.
     """
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text.partition("\n")[0])))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{file} is not a CSV file: {error}") from error
+    rows = _rows(file)
     columns = _columns(file, rows[0] if rows else [])
     count = BoxCount(min_score)
     for number, row in enumerate(rows[1:], start=2):
@@ -43,6 +39,15 @@ def read_table(file: Path, images: GivenImages, min_score: float) -> tuple[str, 
             find = partial(images.find, cells.get("file", ""))
             count.take(find, bbox, cells.get("score") or None, f"line {number} of {file.name}")
     return tuple(count.notes())
+
+
+def _rows(file: Path) -> list[list[str]]:
+    """Return the rows of a CSV file, the header first."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        return list(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text.partition("\n")[0])))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{file} is not a CSV file: {error}") from error
 
 
 def _delimiter(header: str) -> str:
