@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import termios
+from collections.abc import Set
 from contextlib import suppress
 from typing import Any, Final
 
@@ -49,15 +50,22 @@ def _watch(watched: int, terminal: int, give_back: bytes, attributes: list[Any])
     try:
         for number in _IGNORED:
             signal.signal(number, signal.SIG_IGN)
-        kept = {watched, terminal}
-        for descriptor in range(256):
-            if descriptor not in kept:
-                with suppress(OSError):
-                    os.close(descriptor)
+        _close_all_but({watched, terminal})
         if not os.read(watched, 1):
-            with suppress(OSError, termios.error):
-                os.write(terminal, give_back)
-                if attributes:
-                    termios.tcsetattr(terminal, termios.TCSANOW, attributes)
+            _restore(terminal, give_back, attributes)
     finally:
         os._exit(0)
+
+
+def _close_all_but(kept: Set[int]) -> None:
+    for descriptor in range(256):
+        if descriptor not in kept:
+            with suppress(OSError):
+                os.close(descriptor)
+
+
+def _restore(terminal: int, give_back: bytes, attributes: list[Any]) -> None:
+    with suppress(OSError, termios.error):
+        os.write(terminal, give_back)
+        if attributes:
+            termios.tcsetattr(terminal, termios.TCSANOW, attributes)

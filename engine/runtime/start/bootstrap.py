@@ -32,6 +32,7 @@ from engine.protocol.codec import to_json
 from engine.protocol.engine_events import Departure
 from engine.protocol.record import record
 from engine.protocol.state import Limits, RunState
+from engine.protocol.task_spec import TaskSpec
 from engine.protocol.wire import spec_to_json
 from engine.protocol.words.script import ScriptedCommand
 from engine.runtime.host.launch import Launch
@@ -137,15 +138,20 @@ def open_recorder(request: RunRequest) -> Generator[RunRecorder]:
         try:
             if not request.resume:
                 recorder.begin()
-                journal.set_meta(INIT_FROM, request.init_from)
-                journal.set_meta(HAS_PREVIEWS, isinstance(load_task(request.config.task), HasPreviews))
-                journal.set_meta(TASK, spec_to_json(recorder.state.spec))
-                if request.parent is not None:
-                    journal.set_meta(PARENT, to_json(request.parent))
+                _describe(journal, request, recorder.state.spec)
                 recorder.update(doing=IMPORTING)
             yield recorder
         finally:
             recorder.close()
+
+
+def _describe(journal: JournalWriter, request: RunRequest, spec: TaskSpec) -> None:
+    """Write into the journal of a new run what its readers need to know of it."""
+    journal.set_meta(INIT_FROM, request.init_from)
+    journal.set_meta(HAS_PREVIEWS, isinstance(load_task(request.config.task), HasPreviews))
+    journal.set_meta(TASK, spec_to_json(spec))
+    if request.parent is not None:
+        journal.set_meta(PARENT, to_json(request.parent))
 
 
 def _check_journal(directory: Path) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,10 +12,8 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from cockpit.preferences.key_binding import KeyBinding
 from cockpit.preferences.key_names import bound_as
 from cockpit.session.run_list.listed_run import ListedRun
-from cockpit.session.run_list.watcher import RunWatcher
 from cockpit.text.format import escape_control
 from cockpit.ui.panels.toolkit.line_list import LineList
 from cockpit.ui.screens.runs.prompt import TextPrompt
@@ -50,18 +48,14 @@ class RunsScreen(RunsBoard, inherit_bindings=False):
             self.paths = tuple(paths)
             super().__init__()
 
-    def __init__(
-        self,
-        watcher: RunWatcher,
-        runs_dir: Path,
-        keys: Sequence[KeyBinding],
-        *,
-        marker: str = "braille",
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        super().__init__(watcher, runs_dir, keys, marker=marker, clock=clock)
-        self._editor = RunEditor(self)
-        self._actions = {bound_as(name): key.action for key in keys for name in key.keys}
+    @cached_property
+    def _editor(self) -> RunEditor:
+        return RunEditor(self)
+
+    @cached_property
+    def _actions(self) -> dict[str, str]:
+        """Return the actions by the keys that execute them, in the words of Textual."""
+        return {bound_as(name): key.action for key in self._keys for name in key.keys}
 
     # --- keys --------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Final
 
@@ -114,14 +115,10 @@ def _by_lone_stem(names: Iterable[str]) -> dict[str, str]:
 def _mask_of(path: str, known: Mapping[str, str]) -> str | None:
     folder, _, stem = path.rpartition("/")
     prefix = f"{folder}/" if folder else ""
-    for image_ending in _IMAGE_ENDINGS:
-        if not stem.endswith(image_ending) or stem == image_ending:
-            continue
-        core = stem.removesuffix(image_ending)
-        for beginning in _BEGINNINGS:
-            for ending in _ENDINGS:
-                if found := known.get(f"{prefix}{beginning}{core}{ending}"):
-                    return found
+    cores = [stem.removesuffix(end) for end in _IMAGE_ENDINGS if stem.endswith(end) and stem != end]
+    for core, beginning, ending in product(cores, _BEGINNINGS, _ENDINGS):
+        if found := known.get(f"{prefix}{beginning}{core}{ending}"):
+            return found
     return None
 
 
