@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, Protocol
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cockpit.charts.annotations.levels import levels_of, placed
 from cockpit.charts.annotations.marks import Marks
 from cockpit.charts.annotations.past import GRADIENT_BOUND, InForce, Past, at_step
 from cockpit.charts.chart_specs import Spec, chance_of, is_sparse, label_of, letter_of, short_label, slot_of
-from cockpit.charts.columns import Columns, ColumnWindow, Floats, StepAxis
+from cockpit.charts.columns import Columns, ColumnWindow, Source, StepAxis
 from cockpit.charts.draw.glyphs import Glyphs
 from cockpit.charts.draw.heat import heat_scale, scale_key
 from cockpit.charts.draw.layout import Layout
@@ -29,56 +28,6 @@ from engine.protocol.state import RunState
 NO_EDGES: Final = (math.nan, math.nan)
 _MAX_NAME: Final = 24
 """Most characters of another run's name."""
-
-
-class Source(Protocol):
-    """A source of metrics by step. Absent is not NaN: a step without a metric has no value."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Return the names of all metrics: of training steps, validations and layers."""
-        ...
-
-    @property
-    def version(self) -> int:
-        """Return a number that grows with every change: a drawing for a smaller one is out of date."""
-        ...
-
-    @property
-    def first_step(self) -> int:
-        """Return the oldest training step in memory, 0 without one; smaller as older rows are read."""
-        ...
-
-    @property
-    def last_step(self) -> int:
-        """Return the newest training step, 0 without one."""
-        ...
-
-    @property
-    def loading(self) -> float:
-        """Return the share (0..1) of a long journal that was read, newest rows first."""
-        ...
-
-    def buckets_of(
-        self, names: Sequence[str], *, first: float, last: float, columns: int, edges: Floats | None = None
-    ) -> Mapping[str, Columns]:
-        """Return the columns of each metric over the steps from `first` (included) to `last` (excluded).
-
-        `edges` are the steps between the columns; with `None` all are equally wide.
-        """
-        ...
-
-    def rows(self, name: str, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
-        """Return the recorded steps of a metric from `first` to `last`, both included, and their values."""
-        ...
-
-    def at(self, name: str, step: int) -> float | None:
-        """Return the value at `step` or at the nearest recorded step before it; `None` if there is none."""
-        ...
-
-    def newest(self, name: str) -> float | None:
-        """Return the last recorded value; `None` if there is none."""
-        ...
 
 
 @record
