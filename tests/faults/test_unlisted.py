@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cockpit.text.engine_facts import _ALERT_FAMILIES
+from cockpit.text.events.faults import _ALERT_FAMILIES
 from engine.errors import UserError
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.protocol import commands as c
