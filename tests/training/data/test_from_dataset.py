@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.random import mtrand
 from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset
 
 from engine.errors import UserError
@@ -174,6 +175,24 @@ def test_items_draw_other_numbers_in_each_epoch_and_leave_the_generators_alone()
     assert draws.unique().numel() == draws.numel() == 42
     still = from_dataset(Noisy())
     assert torch.equal(still.sample(0, 1).tensors["draws"], still.sample(9, 1).tensors["draws"])
+
+
+def test_numbers_of_numpy_are_those_of_its_seed_whatever_generator_the_program_chose() -> None:
+    class Drawing(list[int]):
+        def __getitem__(self, index: Any) -> Any:
+            return {"draws": np.random.randn(3)}
+
+    samples = from_dataset(Drawing(range(4)), seed=3)
+    seed = np.random.SeedSequence((3, 0, 2)).generate_state(1)[0]
+    expected = np.random.RandomState(seed).randn(3)
+    usual = mtrand.get_bit_generator()
+    for chosen in (usual, np.random.PCG64(1)):
+        mtrand.set_bit_generator(chosen)
+        try:
+            assert samples.sample(0, 2).tensors["draws"].tolist() == expected.tolist()
+            assert mtrand.get_bit_generator() is chosen
+        finally:
+            mtrand.set_bit_generator(usual)
 
 
 def test_the_time_that_items_take_is_waited_for() -> None:
