@@ -169,6 +169,7 @@ def test_a_compiled_network_has_no_outputs(monkeypatch: pytest.MonkeyPatch) -> N
     hooks.remove()
 
 
+@pytest.mark.slow
 def test_an_untouched_program_takes_histograms(tmp_path: Path) -> None:
     directory = create_run(tmp_path / "runs", "one")
     command = command_of([script(tmp_path, TRAIN), "100000", "0.005"])

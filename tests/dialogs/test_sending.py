@@ -168,7 +168,7 @@ async def test_escape_leaves_a_dialog_without_a_command(run, open_screen):
             assert screen.toasts == [], action
 
 
-@pytest.mark.parametrize("size", [(80, 24), (60, 20)])
+@pytest.mark.parametrize("size", [pytest.param((80, 24), marks=pytest.mark.slow), (60, 20)])
 async def test_a_dialog_fits_the_screen_with_its_buttons(run, open_screen, size):
     prepare_all(run)
     screen = open_screen()

@@ -82,6 +82,7 @@ def test_a_run_is_steered_from_another_terminal_and_goes_on(folder: Path, traini
     goes_on(training, directory)
 
 
+@pytest.mark.slow
 def test_a_viewer_sends_nothing_and_two_screens_agree(folder: Path, training: ForkedProcess) -> None:
     directory = folder / "runs/one"
     with (

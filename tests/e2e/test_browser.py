@@ -104,6 +104,7 @@ async def until(holds: Callable[[], Any], what: Callable[[], str]) -> Any:
     raise AssertionError(what())
 
 
+@pytest.mark.slow
 async def test_the_screen_in_a_browser(run: RecordedRun, server: Server) -> None:
     address = server.next_address()
     async with playwright.async_playwright() as tools:

@@ -59,6 +59,7 @@ def end_of(directory: Path) -> dict[str, object]:
     return {name: content[name] for name in ("model", "moments", "rng", "position")}
 
 
+@pytest.mark.slow
 def test_a_training_that_is_left_watched_and_left_again_has_the_bits_of_an_undisturbed_one(folder: Path) -> None:
     directory = folder / "runs/one"
     (folder / "pauses.txt").write_text("3: pause\n6: pause\n")

@@ -43,6 +43,7 @@ STABLE = ("--set", "training.learning_rate=1e-6", "--set", "guard.spike_score=1e
 """A model that learns next to nothing, whose losses are no spikes."""
 
 
+@pytest.mark.slow
 def test_keys_work_after_any_bytes_and_bytes_that_are_no_keys_do_nothing(folder: Path) -> None:
     directory = folder / "runs/one"
     with TerminalSession(poisoned("pace", *WORDS, *STABLE), folder, size=(120, 40)) as terminal:

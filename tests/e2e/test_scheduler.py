@@ -97,6 +97,7 @@ def test_the_job_script_of_the_manual_goes_on_until_the_run_is_complete(folder: 
     assert load_checkpoint(list_checkpoints(run / "checkpoints")[-1])["step"] == 150
 
 
+@pytest.mark.slow
 def test_the_signal_of_a_scheduler_closes_the_screen_too(folder: Path) -> None:
     end = end_by(folder, signal.SIGUSR2, is_at(Activity.RUNNING, 3), screen=True)
     assert (end.code, end.left, end.spoilt) == (85, (), ())

@@ -131,6 +131,7 @@ def test_a_key_typed_before_the_screen_is_there_is_answered_by_it(folder: Path) 
         assert "Traceback" not in terminal.text()
 
 
+@pytest.mark.slow
 def test_a_hang_up_that_is_ignored_at_the_start_stays_ignored(folder: Path) -> None:
     goes_on_after_a_hang_up(["env", "--ignore-signal=HUP", *program(*WORDS, "--no-ui")], folder)
 

@@ -111,6 +111,7 @@ def poisoned(kind: str, *words: str) -> Forked:
     return Forked((kind, *words), ROOT / "tests/e2e/poisoned_main.py")
 
 
+@pytest.mark.slow
 def test_a_loss_that_becomes_nan_raises_an_alert_that_a_key_acknowledges(folder: Path) -> None:
     command = poisoned("nan", "--config", "small.yaml", "--run", "one")
     with TerminalSession(command, folder, size=(120, 40)) as terminal:
@@ -135,6 +136,7 @@ def acknowledged(terminal: TerminalSession, text: str) -> bool:
     return not is_shown
 
 
+@pytest.mark.slow
 def test_a_refused_key_says_why(folder: Path) -> None:
     with TerminalSession(poisoned("pace", "--config", "small.yaml", "--run", "one"), folder) as terminal:
         running(terminal)
@@ -148,6 +150,7 @@ def test_a_refused_key_says_why(folder: Path) -> None:
     assert len(entries) == 1
 
 
+@pytest.mark.slow
 def test_the_end_of_training_keeps_the_screen_until_q(folder: Path) -> None:
     words = ("--config", "small.yaml", "--run", "one", "--max-steps", "30")
     with TerminalSession(forked(*words), folder) as terminal:
@@ -159,6 +162,7 @@ def test_the_end_of_training_keeps_the_screen_until_q(folder: Path) -> None:
         assert_given_back(terminal)
 
 
+@pytest.mark.slow
 def test_what_is_steered_is_recorded_in_the_name_of_the_cockpit(folder: Path) -> None:
     with TerminalSession(poisoned("pace", "--config", "small.yaml", "--run", "one"), folder) as terminal:
         running(terminal)

@@ -99,7 +99,7 @@ def alerts(directory: Path, kind: str) -> list[e.AlertRaised]:
     return [event for event in found if isinstance(event, e.AlertRaised) and event.kind == kind]
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_data_that_come_back_cost_nothing_but_the_time(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
@@ -227,6 +227,7 @@ def test_a_signal_is_heard_while_a_reader_hangs(
     assert load_checkpoint(list_checkpoints(tmp_path / "run" / CHECKPOINTS)[-1])["step"] >= step
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_stuck_is_named_and_replaced_and_no_bit_changes(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,7 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing_but_the_checkpoints_of_th
     assert same_weights(tmp_path / "full", tmp_path / "roomy")
 
 
+@pytest.mark.slow
 def test_a_disk_that_stays_full_ends_no_run_and_what_was_written_can_be_resumed(tmp_path: Path) -> None:
     out, err = _trained(tmp_path / "full", 10, 0)
     assert "Traceback" not in err

@@ -150,6 +150,7 @@ def test_markup_in_a_run_s_name_is_a_name(
     assert "[red]bold[red]" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_data_worker_that_is_killed_changes_no_bit_of_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,7 +87,8 @@ def small_batches(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("place", "part"), [("forward", "forward"), ("backward", "backward"), ("moments", "optimizer")]
+    ("place", "part"),
+    [("forward", "forward"), pytest.param("backward", "backward", marks=pytest.mark.slow), ("moments", "optimizer")],
 )
 def test_memory_that_runs_out_in_a_step_halves_the_batch_and_changes_no_update(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_batches: Path, place: str, part: str
@@ -103,7 +104,7 @@ def test_memory_that_runs_out_in_a_step_halves_the_batch_and_changes_no_update(
     assert same_weights(tmp_path / "run", small_batches)
 
 
-@pytest.mark.parametrize("place", ["forward", "backward"])
+@pytest.mark.parametrize("place", ["forward", pytest.param("backward", marks=pytest.mark.slow)])
 def test_a_later_step_is_repeated_as_if_the_batch_had_been_halved_by_hand(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
@@ -208,6 +209,7 @@ def test_data_that_do_not_fit_are_drawn_again_in_smaller_batches(
     assert same_weights(tmp_path / "run", small_batches)
 
 
+@pytest.mark.slow
 def test_the_loss_scale_of_fp16_takes_the_repeated_step_for_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,7 +61,7 @@ def test_a_network_too_large_for_a_step_of_one_sample_is_refused(
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=["plain", "numpy", "cpu", "cuda"])
-@pytest.mark.parametrize("place", ["step", "validation"])
+@pytest.mark.parametrize("place", ["step", pytest.param("validation", marks=pytest.mark.slow)])
 def test_memory_that_runs_out_in_a_run_keeps_its_last_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, place: str
 ) -> None:
@@ -89,6 +89,7 @@ def test_only_memory_is_taken_for_memory() -> None:
     assert not any(map(is_out_of_memory, [RuntimeError("shapes differ"), OSError(28, "no space"), ValueError("12")]))
 
 
+@pytest.mark.slow
 def test_a_batch_that_kills_every_worker_ends_the_run_with_a_checkpoint_and_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

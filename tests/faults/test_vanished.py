@@ -135,6 +135,7 @@ def test_checkpoints_that_are_deleted_are_said_and_one_is_written_in_their_place
     assert_whole(directory)
 
 
+@pytest.mark.slow
 def test_checkpoints_that_are_deleted_are_said_also_if_later_ones_were_written_before_the_next_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watched: Watched
 ) -> None:
@@ -183,6 +184,7 @@ def test_a_run_directory_that_is_deleted_is_made_again_with_all_that_a_resume_ne
     assert_whole(directory)
 
 
+@pytest.mark.slow
 def test_a_directory_that_vanishes_twice_is_made_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watched: Watched
 ) -> None:

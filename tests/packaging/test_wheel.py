@@ -98,6 +98,7 @@ def test_the_command_tells_its_version_and_configs_in_any_folder(installed: Inst
     assert "usage: training-cockpit status" in installed.run("training-cockpit", "status", "--help", cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_two_steps_are_trained_in_any_folder_with_worker_processes(installed: Installed, tmp_path: Path) -> None:
     words = ("--no-ui", "--config", "tiny", "--run", "first", "--max-steps", "2", "--set", "data.num_workers=1")
     said = installed.run("training-cockpit", *words, cwd=tmp_path)

@@ -89,6 +89,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(finished: Path, tmp_pa
     assert_equal_runs(stopped, finished)
 
 
+@pytest.mark.slow
 def test_so_does_one_with_swa_that_was_stopped_in_its_tail(finished_swa: Path, tmp_path: Path) -> None:
     stopped = run(tmp_path / "stopped", config=SWA, script=(ScriptedCommand(4, c.Stop(), 1),))
     run(stopped, config=SWA, resume=True)
@@ -120,6 +121,7 @@ def test_swa_validates_the_trained_weights_until_it_begins(finished_swa: Path, t
     assert newest(finished_swa)[AVERAGING]["kind"] == "swa"
 
 
+@pytest.mark.slow
 def test_a_rollback_a_promotion_and_a_reproduction_have_the_same_averages(tmp_path: Path) -> None:
     config = small_config(model={"norm": "batch"}, training=TRAINING, checkpoint={"every_steps": 1, "keep_last": 9})
     script = (

@@ -111,6 +111,7 @@ def test_a_guardian_that_is_off_warns_and_the_last_stop_holds(tmp_path: Path, mo
     assert isinstance(failed.event, e.RunFailed) and "steps in a row" in failed.event.error
 
 
+@pytest.mark.slow
 def test_what_a_guardian_that_was_off_only_would_have_done_does_not_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +133,7 @@ def test_the_guardian_is_switched_off_in_the_run(tmp_path: Path, monkeypatch: py
     assert state_of(tmp_path / "run").guardian is False
 
 
+@pytest.mark.slow
 def test_a_run_stopped_between_two_bad_steps_acts_as_if_it_had_not_been(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

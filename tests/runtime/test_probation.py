@@ -57,7 +57,7 @@ def test_the_run_that_went_back_trains_on_as_if_it_had_never_been_promoted(tmp_p
     assert same_weights(tried, tmp_path / "plain")
 
 
-@pytest.mark.parametrize("stop_at", [8, 10])
+@pytest.mark.parametrize("stop_at", [8, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_probation_survives_a_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int) -> None:
     directory = tmp_path / "run"
     poison(monkeypatch, "active_contour", lambda plan, batch: plan.step >= 11)
@@ -134,6 +134,7 @@ def test_the_autopilot_walks_to_the_last_phase_and_then_tunes(tmp_path: Path) ->
     assert state_of(directory).phase == 4
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("level")
 def test_the_autopilot_waits_after_a_failed_probation_and_gives_up_in_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -150,6 +151,7 @@ def test_the_autopilot_waits_after_a_failed_probation_and_gives_up_in_the_end(
     assert state_of(directory).phase == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("level")
 def test_the_autopilot_decides_alike_in_a_run_that_was_cut(tmp_path: Path) -> None:
     config = lenient(training={"epochs": 15, "warmup_epochs": 0.5}, autopilot=_autopilot())

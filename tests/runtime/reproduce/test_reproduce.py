@@ -64,13 +64,14 @@ def test_a_steered_run_is_driven_again_to_the_last_bit(tmp_path: Path) -> None:
     assert {entry.actor for entry in entries(tmp_path / "again", e.LrSet)} == {"script"}
 
 
-@pytest.mark.parametrize("at", [7, 9])
+@pytest.mark.parametrize("at", [7, pytest.param(9, marks=pytest.mark.slow)])
 def test_a_run_that_was_stopped_ends_where_it_did(tmp_path: Path, at: int) -> None:
     script = (ScriptedCommand(3, c.ScaleLr(0.5), 1), ScriptedCommand(at, c.Stop(), 2))
     assert run(tmp_path / "run", long_config(**SHORT), script=script) == 0
     assert_identical(drive(tmp_path / "run"), redone=2)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_off_and_resumed_is_one_line(tmp_path: Path) -> None:
     directory, config = tmp_path / "run", long_config(**SHORT, checkpoint={"keep_last": 6})
     script = (
@@ -85,6 +86,7 @@ def test_a_run_that_was_cut_off_and_resumed_is_one_line(tmp_path: Path) -> None:
     assert_identical(drive(directory), redone=2)
 
 
+@pytest.mark.slow
 def test_a_run_resumed_with_other_options_is_driven_in_stretches(tmp_path: Path) -> None:
     directory = tmp_path / "run"
     assert run(directory, long_config(**SHORT), script=(ScriptedCommand(7, c.Stop(), 1),)) == 0
@@ -93,6 +95,7 @@ def test_a_run_resumed_with_other_options_is_driven_in_stretches(tmp_path: Path)
     assert_identical(drive(directory), redone=2)
 
 
+@pytest.mark.slow
 def test_what_the_guardian_did_is_done_again_and_not_decided_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +108,7 @@ def test_what_the_guardian_did_is_done_again_and_not_decided_anew(
     assert len(entries(tmp_path / "again", e.RolledBack)) == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_gave_up_is_driven_to_the_same_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     poison(monkeypatch, "dice", lambda plan, batch: plan.step >= 11)
     assert run(tmp_path / "run", recovery(long_config(), max_rollbacks=1)) == 1

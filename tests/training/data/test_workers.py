@@ -135,7 +135,11 @@ def test_a_stuck_worker_does_not_hold_up_the_close() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "cause"),
-    [("dies", "SIGKILL, perhaps for want of memory"), ("leaves", "exit code 3"), ("crashes", "SIGSEGV")],
+    [
+        ("dies", "SIGKILL, perhaps for want of memory"),
+        pytest.param("leaves", "exit code 3", marks=pytest.mark.slow),
+        pytest.param("crashes", "SIGSEGV", marks=pytest.mark.slow),
+    ],
 )
 def test_a_batch_that_kills_every_worker_is_an_error_that_names_samples_and_cause(kind: str, cause: str) -> None:
     stream = BatchStream(Trouble(kind), batch_size=4, num_workers=1)

@@ -127,7 +127,9 @@ def test_a_non_finite_step_moves_nothing_under_adaptive_clipping(kind: str) -> N
     assert torch.equal(train_step.zclip.statistics, before[1])
 
 
-@pytest.mark.parametrize(("kind", "epochs", "stop_at"), [("zclip", 17, 30), ("agc", 5, 6)])
+@pytest.mark.parametrize(
+    ("kind", "epochs", "stop_at"), [pytest.param("zclip", 17, 30, marks=pytest.mark.slow), ("agc", 5, 6)]
+)
 def test_a_run_that_was_stopped_clips_on_as_if_it_had_not_been(
     tmp_path: Path, kind: str, epochs: int, stop_at: int
 ) -> None:

@@ -27,6 +27,7 @@ def said(capsys: pytest.CaptureFixture[str], *words: object) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)  # the exporter compiles for seconds, on a busy machine for minutes
 def test_a_network_is_trained_evaluated_used_and_exported_by_commands(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

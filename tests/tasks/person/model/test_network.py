@@ -196,7 +196,7 @@ def test_under_bf16_autocast_the_outputs_are_float32_and_still_normalised(narrow
     torch.testing.assert_close(outputs.log_probs_N3HW.exp().sum(dim=1), torch.ones(2, 32, 32))
 
 
-@pytest.mark.parametrize("active", [refinements_of(1), ALL_BUT_SUBPIXEL])
+@pytest.mark.parametrize("active", [pytest.param(refinements_of(1), marks=pytest.mark.slow), ALL_BUT_SUBPIXEL])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_it_compiles_into_one_graph(narrow, active):
     network, image = narrow(), torch.rand(2, 3, 32, 32)
