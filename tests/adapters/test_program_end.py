@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,9 +20,12 @@ from engine.adapters.programs.command import Program, command_of
 from engine.adapters.programs.program import run_program
 from engine.adapters.programs.program_end import ProgramEnd
 from engine.journal.disk.run_dir import create_run
+from engine.journal.sender import Sender
+from engine.protocol import commands as c
 from engine.protocol import events as e
+from engine.protocol.events import Status
 from engine.runtime.host.interrupt import Interrupt, signals_to
-from tests.adapters.own_loop import events
+from tests.adapters.own_loop import entries, events
 
 STUBBORN = "trap '' TERM; echo $$ > pid; sleep 60 & sleep 60; sleep 60"
 """A shell that ignores SIGTERM, as its children do."""
@@ -92,6 +96,27 @@ def test_a_program_that_ignores_sigterm_is_killed_with_its_processes_at_the_seco
     assert events(directory, e.RunFinished)[-1].reason == "stopped"
     group = int((tmp_path / "pid").read_text())
     until(lambda: not is_there(group))
+
+
+def test_a_stop_command_ends_a_program_that_reaches_no_step_boundary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "_GRACE_SECONDS", 0.05)
+    monkeypatch.chdir(tmp_path)
+    directory = create_run(tmp_path / "runs", "one")
+
+    def stop() -> None:
+        until((tmp_path / "pid").exists)
+        with closing(Sender(directory)) as sender:
+            sender.send(c.Stop(), "agent", "enough")
+
+    threading.Thread(target=stop, daemon=True).start()
+    assert (
+        run_program(Program(command_of(["--", "sh", "-c", "echo > pid; exec sleep 60"]), directory), Interrupt()) == 0
+    )
+    (stopping,) = [entry for entry in entries(directory) if isinstance(entry.event, e.StopRequested)]
+    assert (stopping.actor, stopping.status) == ("agent", Status.APPLIED)
+    assert events(directory, e.RunFinished)[-1].reason == "stopped"
 
 
 def until(holds: Callable[[], bool]) -> None:

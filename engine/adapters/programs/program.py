@@ -68,24 +68,13 @@ class _Supervised:
 
     def run(self) -> int:
         """Run the program. Raises UserError if the run's directory cannot be used."""
-        name = Path(self._program.command.name)
-        state = RunState(
-            run=self._program.directory.name,
-            spec=TaskSpec(
-                name=name.stem, phases=(Phase("training"),), unsupported=NO_LINE.unsupported(), knows_data=False
-            ),
-            gradient_clip=math.inf,
-            optimizer="",
-            guardian=False,
-            doing=f"starting {name.name}",
-            limits=Limits(lr_max=1.0, max_gradient_clip=math.inf),
-        )
+        program = self._program
         described = {
             "adapter": NO_LINE.name,
-            "program": name.name,
-            "config": {"command": list(self._program.command.words)},
+            "program": Path(program.command.name).name,
+            "config": {"command": list(program.command.words)},
         }
-        self._run.open(state, described)
+        self._run.open(_first_state(program), described)
         with tempfile.TemporaryDirectory(prefix="cockpit-") as folder:
             listener = Listener(Path(folder) / "link", self._connected)
             try:
@@ -108,7 +97,7 @@ class _Supervised:
                     is_interrupted = True
                     was_stopped = end is not None and self._interrupt.signal in (signal.SIGINT, signal.SIGTERM)
                     self._ask()
-                if end is None and (is_interrupted or self._is_stopped):
+                if end is None and (is_interrupted or self._is_stopped or self._run.is_stop_waiting):
                     end = ProgramEnd(child, Path(self._program.command.name).name, self._tell)
                 if end is not None:
                     end.turn(self._grace, insists=was_stopped or self._interrupt.num_repeated > 0)
@@ -127,6 +116,10 @@ class _Supervised:
             self._run.record(e.AlertRaised("stop", sentence, remedy))
 
     def _ended(self, code: int) -> int:
+        if self._run.is_stop_waiting and code <= 0:  # the program has reached no boundary since
+            with suppress(TrainingStopped):
+                self._run.boundary()
+            self._is_stopped = True
         if self._is_stopped or (self._interrupt.is_set() and code <= 0):
             self._run.end("stopped", checkpoint=False)
             return self._interrupt.exit_code()
@@ -237,6 +230,20 @@ class _Supervised:
                 sender.send(c.Stop(), actor, reason)
         elif self._processes.first is not None:
             self._processes.first.say({"attend": True})
+
+
+def _first_state(program: Program) -> RunState:
+    """Return the state of a run before its program says anything."""
+    name = Path(program.command.name)
+    return RunState(
+        run=program.directory.name,
+        spec=TaskSpec(name=name.stem, phases=(Phase("training"),), unsupported=NO_LINE.unsupported(), knows_data=False),
+        gradient_clip=math.inf,
+        optimizer="",
+        guardian=False,
+        doing=f"starting {name.name}",
+        limits=Limits(lr_max=1.0, max_gradient_clip=math.inf),
+    )
 
 
 def reading_of(row: Mapping[str, Any]) -> StepReading:

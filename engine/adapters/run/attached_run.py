@@ -188,15 +188,19 @@ class AttachedRun(AttachedRecords):
 
         Raises TrainingStopped if the run is to end.
         """
-        if not self.is_asked:
-            return False
-        self._attend()
-        return True
+        if is_asked := self.is_asked:
+            self._attend()
+        return is_asked
 
     @property
     def is_asked(self) -> bool:
         """Whether the next boundary has to carry out a command, or to end the run."""
         return self._attention or self.interrupt.is_set()
+
+    @property
+    def is_stop_waiting(self) -> bool:
+        """Whether a stop command waits for the next boundary."""
+        return self._inbox.is_stop_waiting
 
     @property
     def is_due(self) -> bool:

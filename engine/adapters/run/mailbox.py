@@ -10,7 +10,7 @@ from typing import Final
 
 from engine.journal.inbox import Inbox
 from engine.journal.store import SIDE_FILES, journal_file
-from engine.protocol.commands import Request
+from engine.protocol.commands import Request, Stop
 
 _MOST_PASSED: Final = 5
 """A log that seems unchanged is read at every such look: two changes may have the same time."""
@@ -51,6 +51,11 @@ class WatchedInbox:
     def poll(self) -> Sequence[Request]:
         """Return the commands read so far, oldest first."""
         return [self._waiting.popleft() for _ in range(len(self._waiting))]
+
+    @property
+    def is_stop_waiting(self) -> bool:
+        """Whether a stop was read that no boundary has carried out yet. Any thread may ask."""
+        return any(isinstance(request.command, Stop) for request in self._waiting.copy())
 
     def stale(self) -> Sequence[Request]:
         """Return the commands that a dead process left unanswered."""
