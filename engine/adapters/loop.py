@@ -22,6 +22,7 @@ from engine.adapters.ranks.rank_steps import note_step
 from engine.adapters.replays.pending_replays import Repetition
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import LoaderPosition
+from engine.adapters.run.batches import on_host
 from engine.adapters.run.knobs import KnobHandle, KnobValue
 from engine.errors import UserError
 
@@ -75,6 +76,7 @@ class Cockpit(LoopRun):
                     yield from batches
                 return
             if not hooks.update.count:  # weights and gradients belong together only after an update
+                self._numbers.pass_batch()
                 continue
             self._after_update()
             if self._is_replay_due:  # before the boundary, which may change the weights, or wait
@@ -241,8 +243,9 @@ class Cockpit(LoopRun):
         if (run := self._recorded) is None:
             return
         with self._survive:
-            measured = None if loss is None else float(loss)
-            numbers = {name: float(value) for name, value in metrics.items()}
+            found = self._numbers.checked(metrics if loss is None else {**metrics, "loss": loss}, "validated")
+            numbers = {name: float(on_host(value)) for name, value in found.items()}
+            measured = numbers.pop("loss", None)
             if not numbers and measured is not None:
                 numbers = {"loss": measured}
             if run.validated(numbers, measured, self._numbers.seconds):

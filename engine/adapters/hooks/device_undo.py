@@ -71,7 +71,7 @@ class DeviceUndo:
             del kernel.grad_scale
         is_cuda = found_inf.device.type == "cuda"
         if self._host is None:  # one is enough: it is read before the next update
-            self._host = torch.empty((), pin_memory=is_cuda)
+            self._host = torch.empty((), dtype=torch.float32, device="cpu", pin_memory=is_cuda)
         self._host.copy_(found_inf, non_blocking=True)
         arrived = torch.cuda.Event() if is_cuda else None
         if arrived is not None:

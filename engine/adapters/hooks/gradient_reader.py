@@ -50,6 +50,13 @@ class ParameterNames:
             for parameter in module.parameters():
                 self._part_of.setdefault(id(parameter), part)
 
+    def add_new(self, parameters: Iterable[Tensor]) -> None:
+        """Name parameters that the networks got after they were named."""
+        if self.models and not all(id(parameter) in self._names for parameter in parameters):
+            self._names.clear()  # the numbers of tensors that are gone are used again
+            self._part_of.clear()
+            self.add(self.models)
+
     def name_of(self, parameter: Tensor) -> str:
         """Return the full name of `parameter`; its shape if it is in no known model."""
         return self._names.get(id(parameter)) or f"a parameter of shape {tuple(parameter.shape)}"
@@ -143,7 +150,8 @@ class GradientReader:
     def __init__(self, optimizer: torch.optim.Optimizer, names: ParameterNames) -> None:
         self._optimizer = optimizer
         self._names = names
-        self._count = -1
+        self._held: list[list[Tensor]] = []
+        """The parameters of each group at the last look. A program may put others in their place."""
         self.parameters: list[Tensor] = []
         self._parts: list[str] = []
         self._present: list[Tensor] = []
@@ -154,13 +162,20 @@ class GradientReader:
         self._dtype: torch.dtype | None = None
 
     def refresh(self) -> bool:
-        """Read the parameter groups again if parameters were added. Return whether all are in host memory."""
-        count = 0
-        for group in self._optimizer.param_groups:
-            count += len(group["params"])
-        if count != self._count:
-            self._count = count
-            self.parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
+        """Read the parameter groups again if they changed. Return whether all parameters are in host memory."""
+        groups = self._optimizer.param_groups
+        is_same = len(groups) == len(self._held)
+        try:
+            for group, held in zip(groups, self._held, strict=False):
+                if group["params"] != held:  # lists compare the identity of their items first
+                    is_same = False
+        except RuntimeError:  # another tensor in the same place, which has no single truth value
+            is_same = False
+        if not is_same:
+            self._held = [group["params"][:] for group in groups]
+            is_first, self.parameters = not self.parameters, [p for params in self._held for p in params]
+            if not is_first:
+                self._names.add_new(self.parameters)
             self._parts = [self._names.part_of(p) for p in self.parameters]
             self._dtype = dtype_of_norms(self.parameters)
             self._looks.clear()

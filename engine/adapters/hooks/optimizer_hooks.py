@@ -7,7 +7,7 @@ which compute each learning rate from the previous one, never see the factor.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,10 +16,8 @@ from .buffer_guard import BufferGuard
 from .gradient_reader import GradientReader, ParameterNames
 from .layer_watch import LayerWatch
 from .survive import Survive
-from .update_judge import UpdateJudge
+from .update_judge import MOST_LOSSES, UpdateJudge
 from .watched_optimizer import NO_CLIP, EarlyClip, WatchedOptimizer
-
-_MOST_LOSSES: Final = 64
 
 # `Any`: values of parameter groups, and the arguments of a foreign `step`, have no common type.
 
@@ -81,13 +79,22 @@ class OptimizerHooks(UpdateJudge):
     def note_loss(self, loss: Tensor) -> None:
         """Keep a scalar on which `backward` is called, for the next update; one in host memory is read now."""
         try:
-            if len(self.update.losses) < _MOST_LOSSES and not self._is_removed:
+            if not self._is_removed:
                 kept = loss.item() if loss.is_cpu and self.rehearse is None else loss.detach()
+                if self._unjudged:
+                    self.forget_thrown_away()
+                if len(self.update.losses) >= MOST_LOSSES:
+                    self._add_up_losses()
                 self.update.losses.append(kept)
                 if self.judges_losses:
                     self._unjudged.append(kept)
         except Exception as error:  # costs a step less than a context
             self._give_up(error)
+
+    def forget_thrown_away(self) -> None:
+        """Forget losses whose gradients are gone although no update has used them."""
+        if self._unjudged and self._watched:
+            self._forget_thrown_away(p for reader in self.readers for p in reader.parameters)
 
     def note_clip(self, parameters: Sequence[Tensor], total_norm: Tensor) -> None:
         """Look at the gradients before the user's own clip, which would make every one NaN if one is."""

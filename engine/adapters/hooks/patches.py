@@ -68,9 +68,30 @@ def _restore() -> None:
 def _backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
     if isinstance(tensors, Tensor) and not tensors.ndim:
         loss = getattr(tensors, _UNSCALED, tensors) if _scalers else tensors
+        if len(_watching) > 1:
+            return _backward_of_one(loss, tensors, *args, **kwargs)
         for hooks in tuple(_watching):
             hooks.note_loss(loss)
     return _originals["backward"](tensors, *args, **kwargs)
+
+
+def _backward_of_one(loss: Tensor, *args: Any, **kwargs: Any) -> Any:
+    """Note `loss` for those of several trainings whose gradients it changes."""
+    watching = tuple(_watching)
+    for hooks in watching:
+        hooks.forget_thrown_away()
+    before = [_marks(hooks) for hooks in watching]
+    done = _originals["backward"](*args, **kwargs)
+    for hooks, former in zip(watching, before, strict=True):
+        if not former or _marks(hooks) != former:
+            hooks.note_loss(loss)
+    return done
+
+
+def _marks(hooks: OptimizerHooks) -> list[tuple[int, int] | None]:
+    """Return what changes with each gradient: which tensor it is, and its version."""
+    grads = [parameter.grad for reader in hooks.readers for parameter in reader.parameters]
+    return [None if grad is None else (id(grad), grad._version) for grad in grads]
 
 
 def _scaled(scaler: Any, outputs: Any) -> Any:

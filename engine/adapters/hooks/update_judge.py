@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, cast
 
@@ -15,6 +15,8 @@ from .gradient_reader import Norms
 from .layer_watch import LayerWatch, MeasuredLayers, TakenHistograms
 from .watched_optimizer import NO_CLIP, LearningRate, WatchedOptimizer
 
+MOST_LOSSES: Final = 64
+"""Maximum number of losses of a step that are kept one by one."""
 _no_losses: Final = cast("Callable[[], list[float | Tensor]]", list)
 """The list itself: a function around it would be one more call in each step."""
 
@@ -27,7 +29,8 @@ class Update:
     on which `backward` was called: numbers, or detached tensors on a device. `finite` is the verdict while it is still
     on the device. `is_bad_elsewhere` is whether another process's part was not finite. `scaler_skipped` is the scale of
     a GradScaler that skipped the update, or `None`. `layers` are the numbers of single layers, `None` unless the step
-    was measured. `histograms` are those that were requested.
+    was measured. `histograms` are those that were requested. `num_passed` of the losses that no update has used yet are
+    of earlier batches, and `is_restarted` is whether their gradients were thrown away.
     """
 
     count: int = 0
@@ -41,6 +44,8 @@ class Update:
     scaler_skipped: float | None = None
     layers: MeasuredLayers | None = None
     histograms: tuple[TakenHistograms, ...] = ()
+    num_passed: int = 0
+    is_restarted: bool = False
 
     @property
     def is_skipped(self) -> bool:
@@ -76,6 +81,9 @@ class UpdateJudge:
     def take(self) -> Update:
         """Return what was seen since the last call."""
         seen, self.update = self.update, Update()
+        if late := len(self._unjudged):  # the next update will use their gradients
+            self.update.losses, seen.losses = seen.losses[-late:], seen.losses[:-late]
+            self.update.num_passed = late
         layers = self.layers
         if layers.num_idle:
             layers.num_idle -= 1
@@ -83,6 +91,37 @@ class UpdateJudge:
             seen.histograms = layers.take_histograms()
             seen.layers = layers.take()
         return seen
+
+    def pass_batch(self) -> None:
+        """Note the end of a batch without an update."""
+        self.update.num_passed, self.update.is_restarted = len(self._unjudged), False
+
+    def _forget_thrown_away(self, parameters: Iterable[Tensor]) -> None:
+        """Forget losses whose gradients the program has thrown away, as it may do with a bad batch.
+
+        Finite ones of this batch still count as losses of the step: their gradients may be kept in another place.
+        """
+        unjudged, update = self._unjudged, self.update
+        is_good = [isinstance(loss, float) and math.isfinite(loss) for loss in unjudged]
+        if all(is_good):
+            is_kept = any(p.grad is not None for p in parameters)
+        else:
+            is_kept = any(p.grad is not None and not (p.is_cpu and not p.grad.any()) for p in parameters)
+        if is_kept:
+            return
+        passed = 0 if update.count else update.num_passed
+        good = [loss for number, loss in enumerate(unjudged) if is_good[number] and number >= passed]
+        update.losses[len(update.losses) - len(unjudged) :] = good
+        self._unjudged, update.num_passed, update.is_restarted = [], 0, True
+
+    def _add_up_losses(self) -> None:
+        """Replace the losses of many batches by their sums: of those that were judged, and of those that were not."""
+        losses, late = self.update.losses, len(self._unjudged)
+        judged = losses[: len(losses) - late]
+        sums = [sum(part[1:], part[0]) for part in (judged, self._unjudged) if part]
+        losses[:] = sums
+        self._unjudged = sums[-1:] if late else []
+        self.update.num_passed = 0
 
     def _judge(self, watched: WatchedOptimizer) -> None:
         if self.rehearse is not None:

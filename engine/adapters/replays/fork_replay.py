@@ -132,9 +132,9 @@ class StepReplay:
         finally:
             self._report()
 
-    def note_terms(self, terms: Mapping[str, Tensor]) -> None:
+    def note_terms(self, terms: Mapping[str, Tensor | float]) -> None:
         """Look at loss terms in the repetition."""
-        self._terms = {name: value.detach() for name, value in terms.items()}
+        self._terms = {name: value.detach() for name, value in terms.items() if isinstance(value, Tensor)}
         if not all(map(is_finite, self._terms.values())):
             self._report()
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, SupportsFloat, SupportsIndex, TypeGuard
 
+import numpy as np
 from torch import Tensor
 
 from engine.errors import UserError
 
 _SEQUENCES: Final = (list, tuple)
+_COUNTED: Final = "_IterableDataset_len_called"
+"""Attribute of a DataLoader over an iterable dataset: its length, once it was asked for."""
 
 # `Any`: users hand over one object, several, or several by name, and batches of any structure.
 
@@ -45,18 +48,44 @@ def count_samples(batch: Any) -> int:
     return 0
 
 
-def length_of(loader: object) -> int:
+def length_of(loader: Any) -> int:
+    """Return the number of batches of an epoch; 0 if unknown."""
+    counted = getattr(loader, _COUNTED, None)
     try:
-        return len(loader)  # pyright: ignore[reportArgumentType]
-    except TypeError:  # an iterable dataset, or a generator
+        return len(loader)
+    except Exception:  # a generator, an iterable dataset, or a loader that does not know: each has its own error
         return 0
+    finally:
+        if counted is None and getattr(loader, _COUNTED, None) is not None:
+            setattr(loader, _COUNTED, None)  # or torch warns of each batch beyond it: the program has not asked
 
 
 def is_number(value: object) -> TypeGuard[float | Tensor]:
     """Return whether `value` is a single real number: one of Python or NumPy, or a tensor of one entry."""
     if isinstance(value, Tensor):
         return value.numel() == 1 and not value.is_complex()
-    return isinstance(value, SupportsFloat | SupportsIndex) and getattr(value, "size", 1) == 1
+    if type(value) is float:
+        return True
+    if not isinstance(value, SupportsFloat | SupportsIndex) or getattr(value, "size", 1) != 1:
+        return False
+    try:
+        float(_entry(value))
+    except (TypeError, ValueError, OverflowError):  # a text or a date of NumPy, or an integer without bound
+        return False
+    return True
+
+
+def number_of_term(value: float | Tensor) -> float | Tensor:
+    """Return the value of a loss term, which stays on its device: of a loss by sample the mean, of a number itself."""
+    if not isinstance(value, Tensor):
+        return float(value)
+    value = value.detach() if value.numel() == 1 else value.detach().float().mean()
+    return value.item() if value.is_cpu else value
+
+
+def _entry(value: Any) -> Any:
+    """Return the only entry of an array of NumPy, and any other value unchanged."""
+    return value.item() if isinstance(value, np.ndarray) else value
 
 
 def on_host(value: float | Tensor) -> float | Tensor:
@@ -65,6 +94,6 @@ def on_host(value: float | Tensor) -> float | Tensor:
     Reading it from a device would wait for all work there.
     """
     if not isinstance(value, Tensor):
-        return value
+        return _entry(value)
     value = value.detach()  # a logged number may have a graph, which must not live on
     return float(value) if value.device.type == "cpu" else value

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from engine.adapters.run.attached_run import AttachedRun
+from engine.adapters.run.batches import is_number
 from engine.errors import UserError
 from engine.protocol import events as e
 from engine.protocol.state import Knob
@@ -52,8 +55,14 @@ class KnobHandle:
 
 
 def _plain(value: Any) -> Any:
-    """Return a number of NumPy as Python's, which the journal can hold, and any other value unchanged."""
-    return value.item() if isinstance(value, np.generic) else value
+    """Return a number of NumPy or torch as Python's, which the journal can hold, and any other value unchanged."""
+    is_single = isinstance(value, np.generic) or (isinstance(value, Tensor) and value.numel() == 1)
+    return value.item() if is_single else value
+
+
+def _is_real(value: object) -> bool:
+    """Return whether `value` is a number that a float can hold."""
+    return isinstance(value, int | float) and is_number(value)
 
 
 def _mistake(value: KnobValue, low: float | None, high: float | None, choices: tuple[str, ...]) -> str:
@@ -61,7 +70,12 @@ def _mistake(value: KnobValue, low: float | None, high: float | None, choices: t
     if isinstance(value, str):
         if low is not None or high is not None:
             return "a text has choices, not low and high"
-        return "" if value in choices else f"{value!r} is not one of {', '.join(choices) or 'its choices: name them'}"
+        named = ", ".join(map(str, choices))
+        return "" if value in choices else f"{value!r} is not one of {named or 'its choices: name them'}"
+    if not _is_real(value):
+        return f"its value has to be a number, True or False, or a text: not {reprlib.repr(value)}"
+    if not all(bound is None or _is_real(bound) for bound in (low, high)):
+        return "low and high have to be numbers"
     if choices:
         return "choices are for a text"
     if isinstance(value, bool):

@@ -13,7 +13,7 @@ from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
 from engine.adapters.hooks.update_judge import Update
 from engine.adapters.hooks.weight_norms import WeightNorms
 from engine.adapters.run.attached_state import AttachedState, Stateful, random_states, set_random_states
-from engine.adapters.run.batches import count_samples, is_number, length_of, on_host
+from engine.adapters.run.batches import count_samples, is_number, length_of, number_of_term, on_host
 from engine.adapters.steps.step_reading import NOTHING, StepReading
 
 Batch = TypeVar("Batch")
@@ -24,6 +24,7 @@ class LoopNumbers:
 
     def __init__(self, hooks: OptimizerHooks) -> None:
         self._losses: dict[str, list[float | Tensor]] = {}
+        self._passed: list[dict[str, list[float | Tensor]]] = []
         self.logged: dict[str, float | Tensor] = {}
         self.wait = 0.0
         self.samples = 0
@@ -32,28 +33,52 @@ class LoopNumbers:
         self._began = time.perf_counter()
         self._weight_norms = WeightNorms()
 
-    def note_losses(self, terms: Mapping[str, Tensor]) -> None:
+    def note_losses(self, terms: Mapping[str, Tensor | float]) -> None:
         """Keep the loss terms of one batch; a number in host memory is read now."""
         losses = self._losses
         for name, value in terms.items():
-            number = value.item() if value.is_cpu and value.numel() == 1 else value.detach()
+            if type(value) is Tensor and value.is_cpu and value.numel() == 1:
+                number = value.item()
+            else:
+                number = number_of_term(value)
             if name in losses:
                 losses[name].append(number)
             else:
                 losses[name] = [number]
 
     def log(self, numbers: Mapping[str, object]) -> None:
-        """Keep numbers of the program until the step is recorded; say once of each name that its value is no number."""
+        """Keep numbers of the program until the step is recorded."""
+        self.logged.update(self.checked(numbers, "log"))
+
+    def checked(self, numbers: Mapping[str, object], call: str) -> dict[str, float | Tensor]:
+        """Return what is a single number, and say once of each other name that `call` does not record its value."""
+        found: dict[str, float | Tensor] = {}
         for name, value in numbers.items():
             if is_number(value):
-                self.logged[name] = value
-            elif name not in self._refused:
-                self._refused.add(name)
-                sys.stderr.write(f"cockpit: log({name}=...) is not recorded: it is not a single number\n")
+                found[name] = value
+            elif (said := f"{call}({name}=...)") not in self._refused:
+                self._refused.add(said)
+                sys.stderr.write(f"cockpit: {said} is not recorded: it is not a single number\n")
+        return found
+
+    def pass_batch(self) -> None:
+        """Keep the losses of a batch without an update: they count unless its gradients are thrown away."""
+        self._hooks.pass_batch()
+        if self._losses:
+            self._passed.append(self._losses)
+            self._losses = {}
+
+    def _add_passed(self, update: Update) -> None:
+        """Put the losses of the batches before the last one of a step before its own."""
+        parts = [self._losses] if update.is_restarted else [*self._passed, self._losses]
+        self._losses, self._passed = {}, []
+        for part in parts:
+            for name, values in part.items():
+                self._losses.setdefault(name, []).extend(values)
 
     def drop(self) -> None:
         """Forget the numbers of a step that another process records, and begin the next one."""
-        self._losses, self.logged = {}, {}
+        self._losses, self._passed, self.logged = {}, [], {}
         self.wait, self.samples, self._began = 0.0, 0, time.perf_counter()
 
     @property
@@ -75,6 +100,8 @@ class LoopNumbers:
         self._began = now
         norms = self._weight_norms
         losses: dict[str, float | Tensor] = {}
+        if self._passed:
+            self._add_passed(update)
         for name, values in self._losses.items():
             losses[name] = values[0] if len(values) == 1 else sum(values[1:], values[0]) / len(values)
         if not losses and update.losses:

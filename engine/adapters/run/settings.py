@@ -37,7 +37,7 @@ def run_directory(runs_dir: str | Path, run: str, *, resume: bool) -> Path:
     A program that `training-cockpit run` has started records in the directory of that command. Raises UserError if a
     new run exists or an old one does not.
     """
-    parent, around = Path(runs_dir or RUNS_DIR), _around()
+    parent, around = Path(runs_dir or RUNS_DIR).absolute(), _around()  # the program may go to another directory
     if resume:
         if around is not None and not run:
             raise UserError("`training-cockpit run` has begun a run, so the newest is not yours: name it, run='...'")

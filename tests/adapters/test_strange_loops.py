@@ -1,0 +1,266 @@
+"""Loops as strangers write them: the cockpit changes nothing in them, and records what they do."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from cockpit import Cockpit
+from engine.errors import UserError
+from engine.protocol import events as e
+from tests.adapters.own_loop import Training, assert_same, events, rows, weights
+
+Body = Callable[[Any, Training], None]
+
+
+class _Bare:
+    """In place of the cockpit, for the same loop without it."""
+
+    @staticmethod
+    def steps(loader: Any) -> Any:
+        """Return the loader."""
+        return loader
+
+    @staticmethod
+    def loss(terms: Any) -> Any:
+        """Return the sum of the terms."""
+        return sum(terms.values()) if isinstance(terms, dict) else terms
+
+
+def compare(runs: Path, body: Body) -> dict[int, dict[str, float]]:
+    """Run a loop without and with the cockpit; the weights are the same. Return the metrics of each step."""
+    bare, watched = Training(dropout=0), Training(dropout=0)
+    torch.manual_seed(1)
+    body(_Bare, bare)
+    torch.manual_seed(1)
+    with watched.cockpit(runs) as cockpit:
+        body(cockpit, watched)
+    assert_same(weights(bare.model), weights(watched.model))
+    assert not events(runs / "one", e.AlertRaised, e.StepSkipped)
+    return rows(runs / "one")
+
+
+def update(training: Training, loss: Tensor) -> None:
+    """Make one update."""
+    training.optimizer.zero_grad()
+    loss.backward()
+    training.optimizer.step()
+
+
+@pytest.mark.parametrize("to_none", [True, False])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_bad_batch_that_the_loop_throws_away_does_not_touch_the_next(runs: Path, to_none: bool, named: bool) -> None:
+    """Neither its update nor its loss."""
+
+    def body(cockpit: Any, training: Training) -> None:
+        for number, (x, y) in enumerate(cockpit.steps(training.loader)):
+            value = training.ce(x, y) * (math.nan if number == 3 else 1.0)
+            loss = cockpit.loss({"ce": value} if named else value) if named else value
+            training.optimizer.zero_grad(set_to_none=to_none)
+            loss.backward()
+            if not torch.isfinite(nn.utils.clip_grad_norm_(training.model.parameters(), 10.0)):
+                continue
+            training.optimizer.step()
+
+    found = compare(runs, body)
+    assert len(found) == 11
+    assert all(math.isfinite(row["loss/total"]) for row in found.values())
+
+
+def test_a_finite_batch_that_is_thrown_away_does_not_count_in_the_next_loss(runs: Path) -> None:
+    """Its gradients are not in the update."""
+
+    def body(cockpit: Any, training: Training) -> None:
+        for number, (x, y) in enumerate(cockpit.steps(training.loader)):
+            loss = 0.0 * training.ce(x, y) + 1.0
+            loss.backward()
+            if number % 2:
+                training.optimizer.step()
+            if number % 4:  # two batches after every second update
+                training.optimizer.zero_grad()
+
+    found = compare(runs, body)
+    assert [row["loss/total"] for row in found.values()] == [2.0, 1.0, 2.0, 1.0, 2.0, 1.0]
+
+
+def test_the_loss_of_more_than_a_hundred_batches_is_whole(runs: Path) -> None:
+    """However many batches make one step."""
+
+    def body(cockpit: Any, training: Training) -> None:
+        parameter = next(training.model.parameters())
+        for number in cockpit.steps(range(300)):
+            (parameter.sum() * 0.0 + 0.01).backward()
+            if number % 150 == 149:
+                training.optimizer.step()
+                training.optimizer.zero_grad()
+
+    found = compare(runs, body)
+    assert [row["loss/total"] for row in found.values()] == pytest.approx([1.5, 1.5])
+
+
+def test_a_loss_after_the_update_belongs_to_the_next_one(runs: Path) -> None:
+    """As in a loop that updates before it computes."""
+
+    def body(cockpit: Any, training: Training) -> None:
+        for number in cockpit.steps(range(6)):
+            if number:
+                training.optimizer.step()
+                training.optimizer.zero_grad()
+            (next(training.model.parameters()).sum() * 0.0 + number).backward()
+
+    assert [row["loss/total"] for row in compare(runs, body).values()] == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+def test_two_trainings_in_one_loop_have_their_own_losses(runs: Path) -> None:
+    """A loss belongs to the training whose gradients it changes."""
+    first, second = Training(), Training()
+    with first.cockpit(runs) as one, Cockpit(second.model, second.optimizer, run="two", runs_dir=runs) as two:
+        for number, _ in zip(one.steps(range(5)), two.steps(range(5)), strict=True):
+            update(first, next(first.model.parameters()).sum() * 0.0 + 1.0)
+            update(second, next(second.model.parameters()).sum() * 0.0 + (math.nan if number == 2 else 2.0))
+    assert [row["loss/total"] for row in rows(runs / "one").values()] == [1.0] * 5
+    assert [row["loss/total"] for number, row in rows(runs / "two").items() if number != 3] == [2.0] * 4
+    assert not events(runs / "one", e.StepSkipped)
+
+
+def test_parameters_that_replace_others_in_their_group_are_watched(runs: Path) -> None:
+    """A program that adds points or rows makes new parameters, as many as before."""
+    points = nn.Module()
+    points.register_parameter("place", nn.Parameter(torch.ones(4, 3)))
+    optimizer = torch.optim.SGD(points.parameters(), lr=0.1)
+    with Cockpit(points, optimizer, run="one", runs_dir=runs) as cockpit:
+        for number in cockpit.steps(range(6)):
+            if number == 2:
+                place = nn.Parameter(torch.ones(5, 3))
+                optimizer.param_groups[0]["params"][0] = place
+                points.register_parameter("place", place)
+            held: Any = points.place
+            (held.sum() * (math.nan if number == 4 else 1.0)).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    held = points.place
+    assert torch.allclose(held, torch.full((5, 3), 0.7))
+    (skipped,) = events(runs / "one", e.StepSkipped)
+    assert skipped.modules == ("place",)
+    assert rows(runs / "one")[6]["grad_norm/total"] == pytest.approx(math.sqrt(15))
+
+
+def test_terms_may_be_numbers_or_one_loss_for_each_sample(runs: Path) -> None:
+    """A term that is off is often 0, and a mean is often taken later."""
+
+    def body(cockpit: Any, training: Training) -> None:
+        for x, y in cockpit.steps(training.loader):
+            each = nn.functional.cross_entropy(training.model(x), y, reduction="none")
+            update(training, cockpit.loss({"off": 0, "ce": each, "small": 0.5}).mean())
+
+    found = compare(runs, body)
+    assert len(found) == 12
+    assert found[1]["loss_raw/off"] == 0.0 and found[1]["loss_raw/small"] == 0.5
+    assert found[1]["loss/total"] == pytest.approx(0.5 + found[1]["loss_raw/ce"])
+
+
+@pytest.mark.filterwarnings("error")
+def test_odd_numbers_of_log_and_validated_are_left_out_or_recorded(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """None of them ends the recording, or makes torch warn."""
+    training = Training()
+
+    def log(cockpit: Cockpit, step: int) -> None:
+        odd: dict[str, Any] = {"huge": 10**400, "text": np.str_("x"), "date": np.datetime64("2020"), "yes": True}
+        odd["one"] = np.array([1.5])
+        cockpit.log(**odd)
+
+    with training.cockpit(runs) as cockpit:
+        training.run(cockpit, 1, log)
+        graph = training.model(torch.ones(1, 4)).sum()
+        odd: dict[str, Any] = {"none": None, "wide": torch.ones(3), "text": "high"}
+        cockpit.validated(loss=graph, accuracy=graph, **odd)
+    row = rows(runs / "one")[12]
+    assert (row["log/one"], row["log/yes"]) == (1.5, 1.0)
+    assert {name for name in row if name.startswith("val/")} == {"val/loss", "val/accuracy"}
+    said = {
+        line.split("(", 1)[1].split("=")[0] for line in capsys.readouterr().err.splitlines() if "not recorded" in line
+    }
+    assert said == {"huge", "text", "date", "none", "wide"}
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds"),
+    [(None, {}), ([1.0], {}), (1j, {}), (10**400, {}), (1.0, {"low": "a"}), ("a", {"choices": (1,)})],
+)
+def test_a_knob_of_another_kind_is_refused(runs: Path, value: Any, bounds: Any) -> None:
+    """With a sentence, and before it is in the journal."""
+    with Training().cockpit(runs) as cockpit, pytest.raises(UserError, match="knob 'x'"):
+        cockpit.knob("x", value, **bounds)
+
+
+def test_a_knob_of_a_tensor_is_a_number(runs: Path) -> None:
+    """Bounds too."""
+    with Training().cockpit(runs) as cockpit:
+        half: Any = torch.tensor(0.5)
+        assert cockpit.knob("x", half, half - 1, 1)() == 0.5
+
+
+class _NoLength:
+    """A loader that says in its own way that it has no length."""
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(3))
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+
+class _Longer(IterableDataset[int]):
+    """A dataset with more samples than it says."""
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(4))
+
+    def __len__(self) -> int:
+        return 2
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_loader_without_a_length_or_with_a_wrong_one_is_read_as_without_us(runs: Path) -> None:
+    """The length is only for the progress."""
+    with Training().cockpit(runs) as cockpit:
+        assert list(cockpit.steps(_NoLength())) == [0, 1, 2]
+        assert len(list(cockpit.steps(DataLoader(_Longer())))) == 4
+
+
+def test_a_program_that_changes_its_directory_has_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run stays where it began."""
+    other = tmp_path / "other"
+    other.mkdir()
+    monkeypatch.chdir(tmp_path)
+    training = Training()
+    with training.cockpit(Path("runs")) as cockpit:
+        os.chdir(other)
+        training.run(cockpit, 1)
+    assert not list(other.iterdir())
+    assert len(rows(tmp_path / "runs/one")) == 12
+
+
+def test_a_default_device_of_the_program_is_not_used_for_our_numbers(runs: Path) -> None:
+    """It may be one on which no number can be read."""
+    training = Training(dropout=0)
+    batches = list(training.loader)
+    with contextlib.ExitStack() as stack:
+        stack.callback(torch.set_default_device, None)
+        torch.set_default_device("meta")
+        with training.cockpit(runs) as cockpit:
+            for number, (x, y) in enumerate(cockpit.steps(batches)):
+                update(training, training.ce(x * (math.nan if number == 2 else 1.0), y))
+    assert len(rows(runs / "one")) == 12
