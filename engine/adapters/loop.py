@@ -29,7 +29,81 @@ from engine.errors import UserError
 Batch = TypeVar("Batch")
 
 
-class Cockpit(LoopRun):
+class RecordedLoop(LoopRun):
+    """Records what a loop does: its steps and epochs, with checkpoints."""
+
+    _began = (0.0, 0)
+    """When the newest epoch began, and after how many steps."""
+
+    @property
+    def _recorded(self) -> AttachedRun | None:
+        """The run, if this process records it and has not ended it."""
+        run = self._run
+        return run if isinstance(run, AttachedRun) and not run.is_over else None
+
+    def end_step(self) -> None:
+        """Record an update that no further batch has followed; `steps` calls it where the loop is left."""
+        if self._hooks.update.count and not (self._hooks.in_step or self._is_over or self._replay.is_rehearsal):
+            self._after_update()
+            self._replay.forget()
+            self._is_replay_due = self._is_settled = False
+
+    def begin_epoch(self) -> None:
+        """Begin an epoch, after one whose loop was left before its end; `steps` calls it."""
+        if self._live.position.batches and not (self._batches.is_resumed or self._batches.is_open):
+            self.end_epoch()
+        self._began = time.perf_counter(), self.step
+
+    def _after_update(self) -> None:
+        """Record what the step did, and write a checkpoint if it is due."""
+        try:
+            update, run, ranks = self._hooks.take(), self._run, self._ranks
+            if ranks is not None:
+                self._is_replay_due = note_step(update, run, self._numbers, self._weights, self._replay, ranks.words)
+            elif isinstance(run, AttachedRun):
+                is_late = update.finite is not None
+                is_skipped = not run.is_over and run.add(self._numbers.reading(update, self._weights))
+                if self._networks is not None:
+                    self._networks.end_step(update, is_skipped=is_skipped, is_late=is_late)
+                elif is_skipped:
+                    self._is_replay_due = self._replay.can_fork and run.replays.is_due(update, run.step)
+            self._is_settled = True
+            if self._checkpoint_every and self.step % self._checkpoint_every == 0:
+                self._checkpoint("step")
+                self._numbers.restart()
+        except Exception as error:  # costs a step less than a context
+            self._detach(error)
+
+    def _add_replay(self, running: Repetition) -> None:
+        """Record what a repetition of the step finds, once it has ended."""
+        if self._ranks is not None:
+            self._ranks.add_replay(running, self._run)
+        elif (run := self._recorded) is not None:
+            run.replays.add(running)
+
+    def _checkpoint(self, kind: str, *, best: bool = False) -> None:
+        """Write a checkpoint of a step that all processes are at; only a `best` one may be of one process alone."""
+        if self._ranks is not None and not best:
+            self._ranks.pass_point(self._live, self.step)
+        if (run := self._recorded) is not None:
+            run.checkpoint(kind, best=best)
+
+    def end_epoch(self) -> None:
+        """Record the end of an epoch, with a checkpoint; `steps` calls it."""
+        if self._is_over:
+            return
+        position, (started, first_step) = self._live.position, self._began
+        seconds = time.perf_counter() - started
+        with self._survive:
+            done = position.epoch
+            self._live.position = LoaderPosition(done + 1, length=position.length)
+            if (run := self._recorded) is not None:
+                run.end_epoch(done, seconds)
+            if self.step > first_step:
+                self._checkpoint("epoch")
+
+
+class Cockpit(RecordedLoop):
     """A training of one's own, recorded and steered like a run of the engine.
 
     `model` and `optimizer` may each be one object, a sequence, or a mapping by name. `options` are those of
@@ -52,20 +126,22 @@ class Cockpit(LoopRun):
             if self._stopped:
                 return
             yield epoch
+            self.begin_epoch()
             if self.epoch == epoch:  # an epoch without steps()
                 self._live.position = LoaderPosition(epoch + 1)
 
     def steps(self, loader: Iterable[Batch]) -> Generator[Batch]:
         """Yield the batches of one epoch. Commands are carried out between two steps.
 
+        The next call begins the next epoch, also after `break`. In the body of another loop, or together with it as in
+        `zip`, the batches are no epoch of their own.
         A stop ends `with Cockpit(...)`; without it, this and all later epochs end here. After a resume in mid-epoch
         the loader is brought to the same place: by its `load_state_dict`, or by reading the batches before it.
         """
         if self._is_over:
             yield from loader if self._is_detached else ()
             return
-        batches = self._batches.epoch(loader, self._numbers)
-        started, before = time.perf_counter(), self.step
+        batches = self._batches.read(loader, self._numbers, self)
         replay, hooks = self._replay, self._hooks
         for batch in batches:
             replay.keep(batch)
@@ -94,27 +170,6 @@ class Cockpit(LoopRun):
                 self._is_settled = False
             if not goes_on:
                 return
-        self._end_epoch(time.perf_counter() - started, before)
-
-    def _after_update(self) -> None:
-        """Record what the step did, and write a checkpoint if it is due."""
-        try:
-            update, run, ranks = self._hooks.take(), self._run, self._ranks
-            if ranks is not None:
-                self._is_replay_due = note_step(update, run, self._numbers, self._weights, self._replay, ranks.words)
-            elif isinstance(run, AttachedRun):
-                is_late = update.finite is not None
-                is_skipped = not run.is_over and run.add(self._numbers.reading(update, self._weights))
-                if self._networks is not None:
-                    self._networks.end_step(update, is_skipped=is_skipped, is_late=is_late)
-                elif is_skipped:
-                    self._is_replay_due = self._replay.can_fork and run.replays.is_due(update, run.step)
-            self._is_settled = True
-            if self._checkpoint_every and self.step % self._checkpoint_every == 0:
-                self._checkpoint("step")
-                self._numbers.restart()
-        except Exception as error:  # costs a step less than a context
-            self._detach(error)
 
     def _cross_boundary(self) -> bool:
         """Process commands. Return whether the loop goes on."""
@@ -131,20 +186,6 @@ class Cockpit(LoopRun):
                 return False
         return True
 
-    def _add_replay(self, running: Repetition) -> None:
-        """Record what a repetition of the step finds, once it has ended."""
-        if self._ranks is not None:
-            self._ranks.add_replay(running, self._run)
-        elif (run := self._recorded) is not None:
-            run.replays.add(running)
-
-    def _checkpoint(self, kind: str, *, best: bool = False) -> None:
-        """Write a checkpoint of a step that all processes are at; only a `best` one may be of one process alone."""
-        if self._ranks is not None and not best:
-            self._ranks.pass_point(self._live, self.step)
-        if (run := self._recorded) is not None:
-            run.checkpoint(kind, best=best)
-
     def _rehearse(self) -> None:
         """Make this copy of the process one that only repeats a step: it records nothing and updates nothing."""
         self._hooks.rehearse = self._replay.note_gradients
@@ -159,16 +200,6 @@ class Cockpit(LoopRun):
         if ranks.is_gone:
             self._let_go()
         return is_held
-
-    def _end_epoch(self, seconds: float, first_step: int) -> None:
-        position = self._live.position
-        with self._survive:
-            done = position.epoch
-            self._live.position = LoaderPosition(done + 1, length=position.length)
-            if (run := self._recorded) is not None:
-                run.end_epoch(done, seconds)
-            if self.step > first_step:
-                self._checkpoint("epoch")
 
     # --- what the loop says ---------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 import torch
 
 from engine.adapters.capabilities import LOOP
+from engine.adapters.hooks.watched_optimizer import updating
 from engine.adapters.run.attached_state import Stateful, highest_rate
 from engine.adapters.run.run_files import program_of
 from engine.protocol.record import record
@@ -61,10 +62,12 @@ class LoopOptions:
     max_steps: int = 0
     layers_every: int | None = None
 
-    def stateful(self) -> dict[str, Stateful]:
-        """Return the parts that are saved with the weights, by name."""
+    def stateful(self, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Stateful]:
+        """Return the parts that are saved with the weights and the optimizers that update them, by name."""
         given = {"scheduler": self.scheduler, "scaler": self.scaler}
-        return {name: part for name, part in given.items() if part is not None}
+        outer = [one for one in optimizers if one not in updating(one)]
+        wrappers = {f"optimizer {number}": _Wrapper(one) for number, one in enumerate(outer)}
+        return {**{name: part for name, part in given.items() if part is not None}, **wrappers}
 
     def first_state(self, run: str, optimizers: Sequence[torch.optim.Optimizer]) -> RunState:
         """Return the state in which the run named `run` begins."""
@@ -83,3 +86,27 @@ class LoopOptions:
             guardian=self.guardian,
             limits=Limits(lr_max=max(10 * rate, 1e-2), lr_configured=rate, max_gradient_clip=math.inf),
         )
+
+
+class _Wrapper:
+    """The state of an optimizer that wraps others; what they share with it stays shared when it is restored."""
+
+    def __init__(self, outer: torch.optim.Optimizer) -> None:
+        self._outer = outer
+        self._groups = [(one, one.param_groups) for one in (outer, *updating(outer))]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the wrapper; an empty one if its class has none, as it never called that of torch."""
+        try:
+            return self._outer.state_dict()
+        except AttributeError:
+            return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the state of the wrapper, after that of the optimizers inside it."""
+        if state_dict:
+            self._outer.load_state_dict(state_dict)
+        for one, groups in self._groups:
+            for group, loaded in zip(groups, one.param_groups, strict=False):
+                group.update({name: value for name, value in loaded.items() if name != "params"})
+            one.param_groups = groups

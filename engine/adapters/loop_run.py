@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -19,6 +20,7 @@ from engine.adapters.hooks import patches
 from engine.adapters.hooks.gradient_reader import ParameterNames
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
 from engine.adapters.hooks.survive import Survive
+from engine.adapters.hooks.watched_optimizer import updating
 from engine.adapters.loop_options import LoopOptions, OptionWords
 from engine.adapters.ranks.follower_run import FollowerRun
 from engine.adapters.ranks.loop_ranks import LoopRanks, ranks_of
@@ -45,10 +47,9 @@ class LoopRun:
         chosen = LoopOptions(**options)
         models, optimizers = by_name(model), list(by_name(optimizer).values())
         self._ranks = ranks_of(models, optimizers)
-        self._stopped = False
-        self._entered = False
-        self._is_replay_due = False
-        self._is_settled = False
+        self._process = os.getpid()
+        self._stopped = self._entered = False
+        self._is_replay_due = self._is_settled = False
         self._earlier_error = newest_error()
         self._survive = Survive(self._detach)
         self._networks: NetworkReplays | None = None
@@ -70,9 +71,9 @@ class LoopRun:
         self._hooks = OptimizerHooks(ParameterNames(models), self._detach)
         if chosen.layers_every is not None:
             self._hooks.layers.measure_every(chosen.layers_every)
-        for one in optimizers:
+        for one in chain.from_iterable(map(updating, optimizers)):
             self._hooks.watch(one)
-        self._live = AttachedState(models, self._hooks, chosen.stateful(), total=chosen.max_steps)
+        self._live = AttachedState(models, self._hooks, chosen.stateful(optimizers), total=chosen.max_steps)
         self._checkpoint_every = chosen.checkpoint_every
         self._batches = LoopBatches(self._live)
         self._numbers = LoopNumbers(self._hooks)
@@ -88,8 +89,7 @@ class LoopRun:
             ranks.await_others()
         directory = run_directory(chosen.runs_dir, chosen.run, resume=chosen.resume)
         self._run = run = AttachedRun(directory, attached_config(chosen.checkpoint_every), self._live, NoValidation())
-        state = chosen.first_state(directory.name, optimizers)
-        self._open(run, state, chosen.config or {}, resume=chosen.resume)
+        self._open(run, chosen.first_state(directory.name, optimizers), chosen.config or {}, resume=chosen.resume)
 
     def _follow(self, ranks: LoopRanks, run: FollowerRun) -> None:
         """Take part in the run of rank 0."""
@@ -122,7 +122,8 @@ class LoopRun:
         if payload is not None:
             self._batches.resume()
         else:
-            run.checkpoint("start")
+            with self._survive:  # a part of the program may have no state
+                run.checkpoint("start")
         atexit.register(self._at_exit)
         say_recorded_in(run.directory)
 
@@ -147,12 +148,6 @@ class LoopRun:
     def _is_detached(self) -> bool:
         return self._is_over and not self._stopped
 
-    @property
-    def _recorded(self) -> AttachedRun | None:
-        """The run, if this process records it and has not ended it."""
-        run = self._run
-        return run if isinstance(run, AttachedRun) and not run.is_over else None
-
     def __enter__(self) -> Self:
         self._entered = True
         return self
@@ -169,8 +164,12 @@ class LoopRun:
             self._failed(error)
         return False
 
+    def end_step(self) -> None:
+        """Record an update that no further batch has followed."""
+
     def close(self) -> None:
         """End the run as complete, with a last checkpoint."""
+        self.end_step()
         if self._ranks is not None and not self._is_over:
             with suppress(Exception):  # the program may have left the group of its processes before
                 self._ranks.pass_point(self._live, self.step)
@@ -180,6 +179,7 @@ class LoopRun:
         self._close()
 
     def _failed(self, error: BaseException) -> None:
+        self.end_step()
         if isinstance(error, KeyboardInterrupt | SystemExit):
             self._run.end("interrupted", checkpoint=not self._hooks.in_step)
         else:
@@ -194,10 +194,13 @@ class LoopRun:
         atexit.unregister(self._at_exit)
 
     def _at_exit(self) -> None:
-        is_session = hasattr(sys, "ps1")  # it goes on after errors of all kinds
-        if not is_session and (error := error_since(self._earlier_error)) is not None:
+        if os.getpid() != self._process:  # a copy of the process, which the program has made: the run is not its own
+            return
+        # An interactive session goes on after errors of all kinds.
+        if not hasattr(sys, "ps1") and (error := error_since(self._earlier_error)) is not None:
             self._failed(error)
             return
+        self.end_step()
         self._run.end("ended with the program", checkpoint=not self._hooks.in_step)
         self._close()
 

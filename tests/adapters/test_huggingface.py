@@ -334,3 +334,13 @@ def test_a_missing_package_is_named_with_what_to_install(hf: Any, monkeypatch: p
     monkeypatch.setattr(door, "import_module", absent)
     with pytest.raises(ImportError, match=r"pip install 'training-cockpit\[huggingface\]'"):
         _ = door.CockpitCallback
+
+
+def test_a_second_training_of_one_trainer_is_a_run_of_its_own(hf: Any, tmp_path: Path) -> None:
+    """As of a trainer that begins again with smaller batches after a lack of memory: it must not end in an error."""
+    made = hf.trainer(tmp_path, hf.cockpit(tmp_path), max_steps=2)
+    made.train()
+    made.train()
+    made.train()
+    runs = sorted(path.parent.name for path in tmp_path.rglob("run.sqlite"))
+    assert runs == [runs[0], f"{runs[0]}-2", f"{runs[0]}-3"]

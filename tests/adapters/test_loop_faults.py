@@ -264,10 +264,14 @@ def test_a_fault_in_the_last_checkpoint_does_not_end_the_program(runs: Path, mon
         for _ in cockpit.epochs(1):
             for number, (x, y) in enumerate(cockpit.steps(training.loader)):
                 if number == 5:
-                    schedule.fails = True
                     break
                 cockpit.loss({"ce": training.ce(x, y)}).backward()
                 training.optimizer.step()
+        for x, y in cockpit.steps(training.loader):
+            schedule.fails = True
+            training.ce(x, y).backward()
+            training.optimizer.step()
+            break
     (finished,) = events(runs / "one", e.RunFinished)
     assert finished.reason == "complete"
     (failed,) = events(runs / "one", e.CheckpointFailed)

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from cockpit import Cockpit
 from engine.errors import UserError
 from engine.protocol import events as e
-from tests.adapters.own_loop import Training, assert_same, events, rows, weights
+from tests.adapters.own_loop import Training, assert_same, entries, events, rows, weights
 
 Body = Callable[[Any, Training], None]
 
@@ -264,3 +264,84 @@ def test_a_default_device_of_the_program_is_not_used_for_our_numbers(runs: Path)
             for number, (x, y) in enumerate(cockpit.steps(batches)):
                 update(training, training.ce(x * (math.nan if number == 2 else 1.0), y))
     assert len(rows(runs / "one")) == 12
+
+
+def test_each_loop_that_break_ends_is_an_epoch_with_all_its_steps(runs: Path) -> None:
+    """The last update of a loop counts too, and each epoch has a checkpoint."""
+    training = Training()
+    with training.cockpit(runs) as cockpit:
+        for epoch in range(3):
+            for number, (x, y) in enumerate(cockpit.steps(training.loader)):
+                update(training, training.ce(x, y))
+                if number == 3:
+                    break
+            assert (cockpit.step, cockpit.epoch) == (4 * (epoch + 1), epoch)
+            cockpit.validated(accuracy=epoch)
+    ended = [(one.step, one.event.epoch) for one in entries(runs / "one") if isinstance(one.event, e.EpochCompleted)]
+    assert ended == [(4, 0), (8, 1)]
+    assert rows(runs / "one")[12]["val/accuracy"] == 2.0
+    assert [one.kind for one in events(runs / "one", e.CheckpointSaved)].count("epoch") == 2
+    other = Training()
+    with other.cockpit(runs, resume=True) as cockpit:
+        assert (cockpit.step, cockpit.epoch) == (12, 2)
+    assert_same(weights(training.model), weights(other.model))
+
+
+@pytest.mark.parametrize("how", ["break", "next", "exit", "error"])
+def test_the_last_update_is_recorded_however_the_loop_is_left(runs: Path, how: str) -> None:
+    """The checkpoint of the end has the number of updates that its weights have."""
+    training = Training()
+    with contextlib.suppress(SystemExit, ValueError), training.cockpit(runs) as cockpit:
+        batches = iter(cockpit.steps(training.loader))
+        for _ in range(5):
+            update(training, training.ce(*next(batches)))
+        if how == "break":
+            batches.close()
+            assert cockpit.step == 5
+        elif how == "exit":
+            raise SystemExit(1)
+        elif how == "error":
+            raise ValueError("of the program")
+    assert list(rows(runs / "one")) == [1, 2, 3, 4, 5]
+
+
+def test_a_loop_in_the_body_of_another_or_together_with_it_is_no_epoch(runs: Path) -> None:
+    """A validation, and a second loader that is read on from epoch to epoch."""
+    training = Training()
+    others = DataLoader(TensorDataset(torch.zeros(200, 4)), batch_size=8)
+    with training.cockpit(runs) as cockpit:
+        unlabelled = iter(cockpit.steps(others))
+        for epoch in cockpit.epochs(2):
+            for (x, y), _ in zip(cockpit.steps(training.loader), cockpit.steps(others), strict=False):
+                next(unlabelled)
+                update(training, training.ce(x, y))
+                assert len(list(cockpit.steps(range(3)))) == 3
+            assert cockpit.epoch == epoch + 1
+    assert [one.epoch for one in events(runs / "one", e.EpochCompleted)] == [0, 1]
+    assert list(rows(runs / "one")) == list(range(1, 25))
+
+
+def test_steps_of_a_loop_inside_are_steps_of_the_run(runs: Path) -> None:
+    """As where each batch is divided further."""
+    training = Training()
+    with training.cockpit(runs) as cockpit:
+        for x, y in cockpit.steps(training.loader):
+            for part in cockpit.steps(torch.arange(8).split(4)):
+                update(training, training.ce(x[part], y[part]))
+    assert len(rows(runs / "one")) == 24
+    assert [one.epoch for one in events(runs / "one", e.EpochCompleted)] == [0]
+
+
+def test_an_optimizer_that_is_made_later_is_watched_too(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From its second update on; no checkpoint has it, since a program that resumes has not made it yet."""
+    training = Training()
+    with training.cockpit(runs) as cockpit:
+        for number, (x, y) in enumerate(cockpit.steps(training.loader)):
+            if number == 4:
+                training.optimizer = torch.optim.AdamW(training.model.parameters(), lr=0.5)
+            update(training, training.ce(x * (math.nan if number == 8 else 1.0), y))
+    assert [row["skipped"] for row in rows(runs / "one").values()] == [0.0] * 6 + [1.0] + [0.0] * 3
+    assert all(torch.isfinite(weight).all() for weight in weights(training.model))
+    assert "the AdamW that was made after Cockpit(...) is watched too" in capsys.readouterr().err
+    with Training().cockpit(runs, resume=True) as cockpit:
+        assert cockpit.step == 10

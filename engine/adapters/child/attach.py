@@ -18,6 +18,7 @@ from ..hooks.gradient_reader import ParameterNames, unwrapped
 from ..hooks.optimizer_hooks import OptimizerHooks
 from ..hooks.survive import Survive
 from ..hooks.update_judge import Update
+from ..hooks.watched_optimizer import updating
 from ..hooks.weight_norms import WeightNorms
 from .link import GONE, Link, ask
 
@@ -85,11 +86,13 @@ class _Attachment:
             self._take_up(optimizer)
 
     def _take_up(self, optimizer: torch.optim.Optimizer) -> None:
-        self._known.add(id(optimizer))
+        inner = updating(optimizer)
+        self._known |= {id(optimizer), *map(id, inner)}
         self._names.add(_networks_of(optimizer))
-        self._hooks.watch(optimizer)
+        for one in inner:
+            self._hooks.watch(one)
         if self._main is None:
-            self._main = optimizer
+            self._main = optimizer = inner[-1]
             self._link = Link(self._address, self._hello(optimizer))
             self._is_together = self._link.control["together"]
             self._adopt(self._link.control)

@@ -1,8 +1,12 @@
-"""Suppress an update on an accelerator without waiting for it: a fused kernel reads the finite flag itself."""
+"""Suppress or undo an update.
+
+On an accelerator nothing waits for it: a fused kernel reads the finite flag itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -99,3 +103,43 @@ class DeviceUndo:
             if not held:
                 state.pop(before.parameter, None)
         return True
+
+
+class StateBefore:
+    """Weights, state and own numbers of an optimizer before an update, to be undone whatever the update does."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor]) -> None:
+        self._optimizer: Any = optimizer
+        self._weights = [(parameter, parameter.detach().clone()) for parameter in parameters]
+        state: Mapping[Any, Any] = optimizer.state
+        self._state = {key: {name: _copied(one) for name, one in _items(held)} for key, held in state.items()}
+        self._numbers = {name: value for name, value in vars(optimizer).items() if type(value) in (int, float)}
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Undo the update."""
+        for parameter, weight in self._weights:
+            parameter.copy_(weight)
+        state = self._optimizer.state
+        for key in [key for key in state if key not in self._state]:
+            del state[key]
+        for key, before in self._state.items():
+            held = state[key]
+            for name in [name for name, _ in _items(held) if name not in before]:
+                del held[name]
+            for name, value in before.items():
+                now = held.get(name)
+                if isinstance(now, Tensor) and isinstance(value, Tensor) and now.shape == value.shape:
+                    now.copy_(value)
+                else:
+                    held[name] = value
+        vars(self._optimizer).update(self._numbers)
+
+
+def _items(held: Any) -> list[tuple[Any, Any]]:
+    """Return what the state of a parameter holds by name."""
+    return list(held.items()) if isinstance(held, dict) else []
+
+
+def _copied(value: Any) -> Any:
+    return value.detach().clone() if isinstance(value, Tensor) else copy.deepcopy(value)

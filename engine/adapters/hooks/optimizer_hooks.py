@@ -7,17 +7,19 @@ which compute each learning rate from the previous one, never see the factor.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from .buffer_guard import BufferGuard
-from .gradient_reader import GradientReader, ParameterNames
+from .gradient_reader import ParameterNames
 from .layer_watch import LayerWatch
 from .survive import Survive
-from .update_judge import MOST_LOSSES, UpdateJudge
+from .update_judge import UpdateJudge
 from .watched_optimizer import NO_CLIP, EarlyClip, WatchedOptimizer
+
+_MOST_LOSSES: Final = 64
 
 # `Any`: values of parameter groups, and the arguments of a foreign `step`, have no common type.
 
@@ -49,7 +51,6 @@ class OptimizerHooks(UpdateJudge):
         self._on_fault = on_fault
         self._survive = Survive(self._give_up)
         self._judges_closures = judges_closures
-        self._watched: dict[int, WatchedOptimizer] = {}
         self._is_removed = self._is_bare = self._in_hook = False
 
     def watch(self, optimizer: torch.optim.Optimizer) -> None:
@@ -62,20 +63,6 @@ class OptimizerHooks(UpdateJudge):
         self.buffers.take_up_new()
         watched.put_hooks(self._before, self._after, self._before_state)
 
-    @property
-    def optimizers(self) -> tuple[torch.optim.Optimizer, ...]:
-        """The watched optimizers."""
-        return tuple(watched.optimizer for watched in self._watched.values())
-
-    @property
-    def readers(self) -> tuple[GradientReader, ...]:
-        """The readers of the watched optimizers."""
-        return tuple(watched.reader for watched in self._watched.values())
-
-    def scheduled_lr(self) -> float:
-        """Return the schedule's learning rate of the first group; 0 without an optimizer."""
-        return next((watched.scheduled() for watched in self._watched.values()), 0.0)
-
     def note_loss(self, loss: Tensor) -> None:
         """Keep a scalar on which `backward` is called, for the next update; one in host memory is read now."""
         try:
@@ -83,18 +70,13 @@ class OptimizerHooks(UpdateJudge):
                 kept = loss.item() if loss.is_cpu and self.rehearse is None else loss.detach()
                 if self._unjudged:
                     self.forget_thrown_away()
-                if len(self.update.losses) >= MOST_LOSSES:
+                if len(self.update.losses) >= _MOST_LOSSES:
                     self._add_up_losses()
                 self.update.losses.append(kept)
                 if self.judges_losses:
                     self._unjudged.append(kept)
         except Exception as error:  # costs a step less than a context
             self._give_up(error)
-
-    def forget_thrown_away(self) -> None:
-        """Forget losses whose gradients are gone although no update has used them."""
-        if self._unjudged and self._watched:
-            self._forget_thrown_away(p for reader in self.readers for p in reader.parameters)
 
     def note_clip(self, parameters: Sequence[Tensor], total_norm: Tensor) -> None:
         """Look at the gradients before the user's own clip, which would make every one NaN if one is."""
@@ -157,6 +139,8 @@ class OptimizerHooks(UpdateJudge):
         if self._is_removed:
             return None
         watched = self._watched[id(optimizer)]
+        if watched.may_nest and watched.is_nested:
+            return None
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
         self._in_hook, self.in_step, self._agreed = True, True, None
         try:
@@ -183,6 +167,8 @@ class OptimizerHooks(UpdateJudge):
 
     def _after(self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         watched = self._watched[id(optimizer)]
+        if watched.may_nest and watched.is_nested:
+            return
         self.in_step = False
         if self._is_removed:
             watched.restore()

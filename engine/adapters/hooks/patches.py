@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad
 
 from .optimizer_hooks import OptimizerHooks
+from .watched_optimizer import updating
 
 _watching: Final[list[OptimizerHooks]] = []
 _originals: Final[dict[str, Any]] = {}
@@ -115,5 +116,6 @@ def _scaled_step(scaler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
     done = _originals["step"](scaler, optimizer, *args, **kwargs)
     for hooks, before in watching:
         if hooks.num_calls == before:
-            hooks.note_scaler_skip(optimizer, float(scaler.get_scale()))
+            for one in updating(optimizer):
+                hooks.note_scaler_skip(one, float(scaler.get_scale()))
     return done

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, cast
 
@@ -11,12 +11,10 @@ import torch
 from torch import Tensor
 
 from .device_gradients import judge_late, read_waiting
-from .gradient_reader import Norms
+from .gradient_reader import GradientReader, Norms
 from .layer_watch import LayerWatch, MeasuredLayers, TakenHistograms
 from .watched_optimizer import NO_CLIP, LearningRate, WatchedOptimizer
 
-MOST_LOSSES: Final = 64
-"""Maximum number of losses of a step that are kept one by one."""
 _no_losses: Final = cast("Callable[[], list[float | Tensor]]", list)
 """The list itself: a function around it would be one more call in each step."""
 
@@ -77,6 +75,23 @@ class UpdateJudge:
         self.rehearse: Callable[[], None] | None = None
         self.on_late_skip: Callable[[], None] | None = None
         self._unjudged: list[float | Tensor] = []
+        self._watched: dict[int, WatchedOptimizer] = {}
+        self.late: list[torch.optim.Optimizer] = []
+        """Optimizers that were found in the midst of the training: a program that resumes has not made them yet."""
+
+    @property
+    def optimizers(self) -> tuple[torch.optim.Optimizer, ...]:
+        """The watched optimizers that checkpoints hold."""
+        return tuple(watched.optimizer for watched in self._watched.values() if watched.optimizer not in self.late)
+
+    @property
+    def readers(self) -> tuple[GradientReader, ...]:
+        """The readers of the watched optimizers."""
+        return tuple(watched.reader for watched in self._watched.values())
+
+    def scheduled_lr(self) -> float:
+        """Return the schedule's learning rate of the first group; 0 without an optimizer."""
+        return next((watched.scheduled() for watched in self._watched.values()), 0.0)
 
     def take(self) -> Update:
         """Return what was seen since the last call."""
@@ -96,12 +111,15 @@ class UpdateJudge:
         """Note the end of a batch without an update."""
         self.update.num_passed, self.update.is_restarted = len(self._unjudged), False
 
-    def _forget_thrown_away(self, parameters: Iterable[Tensor]) -> None:
+    def forget_thrown_away(self) -> None:
         """Forget losses whose gradients the program has thrown away, as it may do with a bad batch.
 
         Finite ones of this batch still count as losses of the step: their gradients may be kept in another place.
         """
         unjudged, update = self._unjudged, self.update
+        parameters = [parameter for reader in self.readers for parameter in reader.parameters]
+        if not (unjudged and parameters):
+            return
         is_good = [isinstance(loss, float) and math.isfinite(loss) for loss in unjudged]
         if all(is_good):
             is_kept = any(p.grad is not None for p in parameters)

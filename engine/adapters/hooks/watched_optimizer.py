@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import copy
+import gc
 import math
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from ...protocol.record import record
-from .device_undo import DeviceUndo
+from .device_undo import DeviceUndo, StateBefore
 from .gradient_reader import GradientReader, Norms, ParameterNames
 from .layer_watch import LayerWatch
+
+_FILE: Final = torch.optim.Optimizer.profile_hook_step.__code__.co_filename
+"""The file of torch's wrapper around `step`, which calls the hooks."""
 
 # `Any`: values of parameter groups have no common type.
 
@@ -71,6 +77,9 @@ class WatchedOptimizer:
         self._rates: list[Any] | None = None
         self._hidden: list[tuple[Tensor, Tensor | None]] | None = None
         self._groups: list[dict[str, Any]] = []
+        self._before: StateBefore | None = None
+        self.may_nest = sum("step" in vars(kind) for kind in type(optimizer).__mro__) > 2  # that of torch is one
+        """Whether the optimizer's `step` may call that of a base class, with hooks of its own."""
         self._backup: tuple[list[Tensor], Mapping[str, Any]] | None = None
         self._undo = DeviceUndo(optimizer)
         self.settle_late = self._undo.settle
@@ -101,6 +110,11 @@ class WatchedOptimizer:
         for handle in () if keeps_hooks else self._handles:
             handle.remove()
 
+    @property
+    def is_nested(self) -> bool:
+        """Whether the hooks are called by a `step` that the optimizer's own `step` calls: that of its base class."""
+        return _num_calls_of(self.optimizer, sys._getframe(2)) > 1  # pyright: ignore[reportPrivateUsage]
+
     def scheduled(self) -> float:
         """Return the learning rate of the first group."""
         return float(self.optimizer.param_groups[0].get("lr", 0.0))
@@ -125,13 +139,21 @@ class WatchedOptimizer:
                 group["lr"] = rate.at(scheduled)
 
     def hide_gradients(self) -> None:
-        """Make the next update do nothing: no optimizer touches a parameter without a gradient."""
+        """Make the next update do nothing.
+
+        No optimizer of torch touches a parameter without a gradient. One of another origin may ask for a gradient, or
+        decay weights without one: its update is undone.
+        """
         self.is_changed = True
+        is_foreign = not type(self.optimizer).__module__.startswith("torch.optim.")
         if self._hidden is None:
             self._hidden = [(p, p.grad) for p in self.reader.parameters]
             self._groups = [_without_parameters(group) for group in self.optimizer.param_groups]
+            if is_foreign:
+                self._before = StateBefore(self.optimizer, self.reader.parameters)
         for parameter in self.reader.parameters:
-            parameter.grad = None
+            if parameter.grad is not None:
+                parameter.grad = torch.zeros_like(parameter.grad) if is_foreign else None
 
     def scale_gradients(self, factor: float) -> None:
         """Multiply all gradients by `factor`."""
@@ -189,8 +211,11 @@ class WatchedOptimizer:
         hidden, self._hidden = self._hidden or [], None
         for parameter, grad in hidden:
             parameter.grad = grad
-        for group, before in zip(self.optimizer.param_groups, self._groups, strict=False):
-            group.update(before)
+        for group, values in zip(self.optimizer.param_groups, self._groups, strict=False):
+            group.update(values)
+        before, self._before = self._before, None
+        if before is not None:
+            before.restore()
         if self._backup is not None:
             weights, state = self._backup
             with torch.no_grad():
@@ -220,3 +245,41 @@ class EarlyClip:
 
 def _without_parameters(group: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in group.items() if name != "params" and not isinstance(value, Tensor)}
+
+
+def _num_calls_of(optimizer: torch.optim.Optimizer, frame: FrameType | None) -> int:
+    """Return how often torch's own wrapper of `step` is on the stack for `optimizer`."""
+    count = 0
+    while frame is not None:
+        if frame.f_code.co_filename == _FILE and frame.f_locals.get("self") is optimizer:
+            count += frame.f_code.co_name == "wrapper"
+        frame = frame.f_back
+    return count
+
+
+def updating(optimizer: torch.optim.Optimizer) -> list[torch.optim.Optimizer]:
+    """Return the optimizers that carry out the updates of `optimizer`: itself, unless it wraps others.
+
+    Wrappers, such as those of accelerate, Lookahead and SAM, often have no hooks, or never call their own `step`.
+    """
+    inner: list[torch.optim.Optimizer] = []
+    for value in getattr(optimizer, "__dict__", {}).values():
+        held = value if isinstance(value, list | tuple) else (value,)
+        inner += [one for one in held if isinstance(one, torch.optim.Optimizer) and one is not optimizer]
+    if inner and _parameters_of(optimizer) <= frozenset().union(*map(_parameters_of, inner)):
+        return [last for one in inner for last in updating(one)]
+    return [optimizer]
+
+
+def _parameters_of(optimizer: torch.optim.Optimizer) -> frozenset[int]:
+    return frozenset(id(p) for group in optimizer.param_groups for p in group["params"])
+
+
+def unknown_optimizers(
+    known: Iterable[torch.optim.Optimizer], readers: Iterable[GradientReader]
+) -> list[torch.optim.Optimizer]:
+    """Return the living optimizers that update parameters of the `readers`, but are none of theirs."""
+    wanted = {id(parameter) for reader in readers for parameter in reader.parameters}
+    found = [one for one in gc.get_objects() if issubclass(type(one), torch.optim.Optimizer)]
+    inner = {id(last): last for one in found for last in updating(one) if wanted & _parameters_of(last)}
+    return [one for key, one in inner.items() if key not in set(map(id, known))]

@@ -5,18 +5,21 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from typing import TypeVar
+from typing import Final, Protocol, TypeVar
 
 from torch import Tensor
 
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
 from engine.adapters.hooks.update_judge import Update
+from engine.adapters.hooks.watched_optimizer import unknown_optimizers
 from engine.adapters.hooks.weight_norms import WeightNorms
 from engine.adapters.run.attached_state import AttachedState, Stateful, random_states, set_random_states
 from engine.adapters.run.batches import count_samples, is_number, length_of, number_of_term, on_host
 from engine.adapters.steps.step_reading import NOTHING, StepReading
 
 Batch = TypeVar("Batch")
+_MOST_LOOKS: Final = 3
+"""Number of times that optimizers are looked for among all objects, which takes about a tenth of a second."""
 
 
 class LoopNumbers:
@@ -29,6 +32,8 @@ class LoopNumbers:
         self.wait = 0.0
         self.samples = 0
         self._refused: set[str] = set()
+        self._versions: list[int] = []
+        self._num_looks = 0
         self._hooks = hooks
         self._began = time.perf_counter()
         self._weight_norms = WeightNorms()
@@ -64,9 +69,25 @@ class LoopNumbers:
     def pass_batch(self) -> None:
         """Keep the losses of a batch without an update: they count unless its gradients are thrown away."""
         self._hooks.pass_batch()
+        self._look_for_others()
         if self._losses:
             self._passed.append(self._losses)
             self._losses = {}
+
+    def _look_for_others(self) -> None:
+        """Watch an optimizer that was made later, when weights change without an update of those that are known."""
+        versions = [one._version for reader in self._hooks.readers for one in reader.parameters[:1]]
+        former, self._versions = self._versions, versions
+        if former in ([], versions) or self._num_looks >= _MOST_LOOKS:
+            return
+        self._num_looks += 1
+        for late in unknown_optimizers((*self._hooks.optimizers, *self._hooks.late), self._hooks.readers):
+            self._hooks.watch(late)
+            self._hooks.late.append(late)
+            sys.stderr.write(
+                f"cockpit: the {type(late).__name__} that was made after Cockpit(...) is watched too, but not saved in "
+                "checkpoints: give all optimizers to Cockpit(model, [...]) for that\n"
+            )
 
     def _add_passed(self, update: Update) -> None:
         """Put the losses of the batches before the last one of a step before its own."""
@@ -100,6 +121,7 @@ class LoopNumbers:
         self._began = now
         norms = self._weight_norms
         losses: dict[str, float | Tensor] = {}
+        self._versions = []
         if self._passed:
             self._add_passed(update)
         for name, values in self._losses.items():
@@ -123,32 +145,74 @@ class LoopNumbers:
         return reading
 
 
+class EpochLoop(Protocol):
+    """What has to be done where a loop begins and ends an epoch, and where it is left in the midst of one."""
+
+    def begin_epoch(self) -> None:
+        """Begin an epoch."""
+        ...
+
+    def end_epoch(self) -> None:
+        """End the epoch."""
+        ...
+
+    def end_step(self) -> None:
+        """Record an update that no further batch has followed."""
+        ...
+
+
 class LoopBatches:
     """Reads a loader, and keeps the position of the training in it."""
 
     def __init__(self, live: AttachedState) -> None:
         self._live = live
         self._skip = 0
+        self.is_open = False
+        """Whether an epoch is being read."""
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether the next loop goes on in the epoch of a checkpoint."""
+        return self._skip > 0
 
     def resume(self) -> None:
         """Bring the next loader to the place in the epoch that a checkpoint holds."""
         self._skip = self._live.position.batches
 
-    def epoch(self, loader: Iterable[Batch], numbers: LoopNumbers) -> Generator[Batch]:
-        """Yield the batches of the current epoch that are left."""
-        batches = self._open(loader)
-        stateful = loader if isinstance(loader, Stateful) else None
-        live, clock = self._live, time.perf_counter
-        asked_at = clock()
-        for batch in batches:
-            numbers.wait += clock() - asked_at
-            numbers.samples += count_samples(batch)
-            position = live.position
-            position.batches += 1
-            if stateful is not None:
-                position.state = stateful.state_dict()
-            yield batch
+    def read(self, loader: Iterable[Batch], numbers: LoopNumbers, loop: EpochLoop) -> Generator[Batch]:
+        """Yield the batches of the current epoch that are left; while one is read, those of another loader."""
+        if is_epoch := not self.is_open:
+            loop.begin_epoch()
+            self.is_open = True
+        try:
+            batches = self._open(loader) if is_epoch else iter(loader)
+            stateful = loader if is_epoch and isinstance(loader, Stateful) else None
+            live, clock = self._live, time.perf_counter
             asked_at = clock()
+            for batch in batches:
+                numbers.wait += clock() - asked_at
+                numbers.samples += count_samples(batch)
+                live.position.batches += is_epoch
+                if stateful is not None and not self._takes_state(stateful):
+                    stateful = None
+                yield batch
+                asked_at = clock()
+            if is_epoch:
+                loop.end_epoch()
+        except GeneratorExit:  # `break`, or an error
+            loop.end_step()
+            raise
+        finally:
+            self.is_open &= not is_epoch
+
+    def _takes_state(self, loader: Stateful) -> bool:
+        """Keep the state of the loader. Return whether it has one, as it was built: accelerate's may not."""
+        position = self._live.position
+        try:
+            position.state = loader.state_dict()
+        except Exception:  # it has the method only
+            position.state = None
+        return position.state is not None
 
     def _open(self, loader: Iterable[Batch]) -> Iterator[Batch]:
         """Return an iterator at the place of the current epoch."""

@@ -19,6 +19,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from engine.adapters.capabilities import HUGGINGFACE
 from engine.adapters.hooks.update_judge import num_processes
+from engine.adapters.hooks.watched_optimizer import updating
 from engine.adapters.trainers.callback_members import CallbackMembers
 from engine.adapters.trainers.survived import say_why_not, survived
 from engine.adapters.trainers.trainer_run import TrainerRun
@@ -104,7 +105,7 @@ class HuggingFaceCallback(CallbackMembers, TrainerCallback, ExportableState):
         self.cockpit.open(
             TrainerTraining(
                 models={"": kwargs["model"]},
-                optimizers=[optimizer],
+                optimizers=updating(optimizer),
                 config=_changed_arguments(args) if self._options.config is None else self._options.config,
                 total=max(int(state.max_steps), 0),
                 step=int(state.global_step),

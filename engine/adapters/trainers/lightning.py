@@ -20,6 +20,7 @@ from typing import Any, Final
 from torch import Tensor, nn
 
 from engine.adapters.capabilities import LIGHTNING
+from engine.adapters.hooks.watched_optimizer import updating
 from engine.adapters.run.batches import count_samples
 from engine.adapters.trainers.callback_members import CallbackMembers
 from engine.adapters.trainers.survived import say_why_not, survived
@@ -96,7 +97,7 @@ class LightningCallback(CallbackMembers):
         self.cockpit.open(
             TrainerTraining(
                 models={"": pl_module},
-                optimizers=[_unwrapped(optimizer) for optimizer in trainer.optimizers],
+                optimizers=[inner for one in trainer.optimizers for inner in updating(_unwrapped(one))],
                 config=_settings(trainer, pl_module) if self._options.config is None else self._options.config,
                 total=int(total) if math.isfinite(total) and total > 0 else 0,
                 step=int(trainer.global_step),
@@ -146,7 +147,8 @@ class LightningCallback(CallbackMembers):
         """Look at the gradients after backward, inside the closure; under a loss scaler the hooks do it later."""
         hooks = self.cockpit.hooks
         if hooks is not None and getattr(trainer.precision_plugin, "scaler", None) is None:
-            hooks.judge(_unwrapped(optimizer))
+            for inner in updating(_unwrapped(optimizer)):
+                hooks.judge(inner)
 
     @survived
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ from engine.protocol.wire import state_from_text, state_to_text
 class RunOptions:
     """What the user says of the run: its name, recorded configuration, directory, and the metric of the best score.
 
-    With `resume`, a run of this name goes on if it exists.
+    With `resume`, a run of this name goes on if it exists. Without it, a further training of the same callback is a
+    run of its own, such as `NAME-2`; `begun` are the directories of those before.
     """
 
     run: str = ""
@@ -41,15 +43,23 @@ class RunOptions:
     resume: bool = False
     score: str = ""
     lower_is_better: bool = False
+    begun: set[Path] = field(default_factory=set[Path], compare=False)
 
     def directory(self) -> tuple[Path, bool]:
         """Return the run's directory, and whether a run in it goes on.
 
         Raises UserError if the run exists and is not to be resumed.
         """
-        exists = bool(self.run) and (Path(self.runs_dir or RUNS_DIR) / self.run).is_dir()
+        parent = Path(self.runs_dir or RUNS_DIR).absolute()
+        exists = bool(self.run) and (parent / self.run).is_dir()
         is_resumed = self.resume and (exists or not self.run)
-        return run_directory(self.runs_dir, self.run, resume=is_resumed), is_resumed
+        name = self.run
+        if exists and not is_resumed and parent / self.run in self.begun:
+            further = (f"{self.run}-{number}" for number in count(2))
+            name = next(one for one in further if not (parent / one).exists())
+        directory = run_directory(self.runs_dir, name, resume=is_resumed)
+        self.begun.add(directory)
+        return directory, is_resumed
 
 
 @record
