@@ -345,3 +345,24 @@ def test_an_optimizer_that_is_made_later_is_watched_too(runs: Path, capsys: pyte
     assert "the AdamW that was made after Cockpit(...) is watched too" in capsys.readouterr().err
     with Training().cockpit(runs, resume=True) as cockpit:
         assert cockpit.step == 10
+
+
+def test_a_program_without_an_error_stream_is_recorded(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python has none after `2>&-`."""
+    training = Training()
+    monkeypatch.setattr("sys.stderr", None)
+    with training.cockpit(runs) as cockpit:
+        training.run(cockpit, 1)
+    assert len(rows(runs / "one")) == 12
+
+
+def test_a_copy_of_the_process_does_not_end_the_run(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a program forks and the copy ends."""
+    training = Training()
+    with training.cockpit(runs) as cockpit:
+        own = os.getpid()
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "getpid", lambda: own + 1)
+            cockpit._at_exit()
+        training.run(cockpit, 1)
+    assert len(rows(runs / "one")) == 12

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import gc
 import os
-import sys
 import time
 from typing import Any
 
@@ -16,7 +15,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from ..hooks import patches
 from ..hooks.gradient_reader import ParameterNames, unwrapped
 from ..hooks.optimizer_hooks import OptimizerHooks
-from ..hooks.survive import Survive
+from ..hooks.survive import Survive, say
 from ..hooks.update_judge import Update
 from ..hooks.watched_optimizer import updating
 from ..hooks.weight_norms import WeightNorms
@@ -181,14 +180,14 @@ class _Attachment:
         self._hooks.clip = control["clip"]
         for layer in control.get("histograms", ()):
             if reason := self._hooks.layers.request_histogram(layer):
-                sys.stderr.write(f"cockpit: no histogram of {layer}: {reason}\n")
+                say(f"no histogram of {layer}: {reason}")
         self._left = control["left"]
 
     # --- end ------------------------------------------------------------------------------
 
     def _give_up(self, error: Exception) -> None:
         """Leave the program alone after a fault of the cockpit, and say so in both logs."""
-        sys.stderr.write(f"cockpit: detached after a fault of its own, the program goes on: {error!r}\n")
+        say(f"detached after a fault of its own, the program goes on: {error!r}")
         if self._link is not None:
             self._link.say({"detached": repr(error)})
         self.let_go()

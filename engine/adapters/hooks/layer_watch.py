@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
@@ -20,6 +19,7 @@ from ...protocol.record import record
 from ...training.gradients.layer_histogram import HistogramTaker, PendingHistograms, layer_names
 from ...training.gradients.layer_probe import LayerProbe, LayerValues, PendingLayers
 from .gradient_reader import ParameterNames, unwrapped
+from .survive import say
 
 VARIABLE: Final = "TRAINING_COCKPIT_LAYERS"
 """Environment variable with the steps between two measurements, 0 for none."""
@@ -234,7 +234,7 @@ class LayerWatch:
             measure()
         except Exception as error:  # the training must go on, and with it everything else that is recorded
             self.remove()
-            sys.stderr.write(f"cockpit: layers are no longer measured: {error!r}\n")
+            say(f"layers are no longer measured: {error!r}")
         finally:
             if is_counted:  # what was requested does not change how often layers are measured
                 self._cost += time.thread_time() - began

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import final
 
@@ -27,3 +29,9 @@ class Survive:
             return False
         self._on_fault(error)
         return True
+
+
+def say(sentence: str) -> None:
+    """Write a line of the cockpit's to the error stream, which a program may have closed or replaced."""
+    with suppress(Exception):
+        sys.stderr.write(f"cockpit: {sentence}\n")

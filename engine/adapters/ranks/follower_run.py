@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from engine.adapters.hooks.survive import say
 from engine.adapters.ranks.rank_words import RankWord, RankWords
 from engine.adapters.run.attached_state import AttachedState
 from engine.adapters.run.knobs import KnobHandle, KnobValue
@@ -53,4 +53,4 @@ class FollowerRun:
     def detach(self, error: Exception) -> None:
         """Say that the cockpit has a fault here, and record nothing more."""
         self.is_over = True
-        sys.stderr.write(f"cockpit: detached after a fault of its own, the training goes on: {error!r}\n")
+        say(f"detached after a fault of its own, the training goes on: {error!r}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
@@ -14,6 +13,7 @@ import torch.distributed as dist
 from torch import nn
 
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
+from engine.adapters.hooks.survive import say
 from engine.adapters.hooks.update_judge import num_processes
 from engine.adapters.ranks.agreement import SideGroup, are_averaged, refuse_divided
 from engine.adapters.ranks.follower_run import FollowerRun
@@ -228,7 +228,7 @@ class LoopRanks:
         if self.fault is None:
             self.fault = error
             if self.rank:
-                sys.stderr.write(f"cockpit: a fault of its own, the training goes on: {error!r}\n")
+                say(f"a fault of its own, the training goes on: {error!r}")
                 self.words.complain(repr(error))
 
     # --- repetitions of a step ------------------------------------------------------------

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import suppress
 from dataclasses import replace
 
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
+from engine.adapters.hooks.survive import say
 from engine.adapters.ranks.rank_words import RankFaultError, RankWord, RankWords, word_in_force
 from engine.adapters.run.attached_run import AttachedRun
 from engine.errors import UserError
@@ -79,7 +79,7 @@ class TrainerRanks:
         if self.words.is_first:
             return True
         with suppress(Exception):
-            sys.stderr.write(f"cockpit: a fault of its own, the training goes on: {error!r}\n")
+            say(f"a fault of its own, the training goes on: {error!r}")
             self.words.complain(repr(error))
             return True
         return False

@@ -6,7 +6,6 @@ monitors and reads the inbox. Commands are carried out by the training's thread,
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 import traceback
@@ -15,6 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from engine.adapters.hooks.survive import say
 from engine.adapters.replays.pending_replays import PendingReplays
 from engine.adapters.run.attached_records import AttachedRecords
 from engine.adapters.run.attached_state import Attachable
@@ -177,7 +177,7 @@ class AttachedRun(AttachedRecords):
         with suppress(Exception):
             self.record_detached(error)
         with suppress(Exception):
-            sys.stderr.write(f"cockpit: detached after a fault of its own, the training goes on: {error!r}\n")
+            say(f"detached after a fault of its own, the training goes on: {error!r}")
         with suppress(Exception):
             self._close()
 

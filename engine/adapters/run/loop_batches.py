@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Final, Protocol, TypeVar
@@ -10,6 +9,7 @@ from typing import Final, Protocol, TypeVar
 from torch import Tensor
 
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
+from engine.adapters.hooks.survive import say
 from engine.adapters.hooks.update_judge import Update
 from engine.adapters.hooks.watched_optimizer import unknown_optimizers
 from engine.adapters.hooks.weight_norms import WeightNorms
@@ -63,7 +63,7 @@ class LoopNumbers:
                 found[name] = value
             elif (said := f"{call}({name}=...)") not in self._refused:
                 self._refused.add(said)
-                sys.stderr.write(f"cockpit: {said} is not recorded: it is not a single number\n")
+                say(f"{said} is not recorded: it is not a single number")
         return found
 
     def pass_batch(self) -> None:
@@ -84,9 +84,9 @@ class LoopNumbers:
         for late in unknown_optimizers((*self._hooks.optimizers, *self._hooks.late), self._hooks.readers):
             self._hooks.watch(late)
             self._hooks.late.append(late)
-            sys.stderr.write(
-                f"cockpit: the {type(late).__name__} that was made after Cockpit(...) is watched too, but not saved in "
-                "checkpoints: give all optimizers to Cockpit(model, [...]) for that\n"
+            say(
+                f"the {type(late).__name__} that was made after Cockpit(...) is watched too, but not saved in "
+                "checkpoints: give all optimizers to Cockpit(model, [...]) for that"
             )
 
     def _add_passed(self, update: Update) -> None:

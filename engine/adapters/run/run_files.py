@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from engine.adapters.capabilities import resume_of
+from engine.adapters.hooks.survive import say
 from engine.errors import UserError
 from engine.journal.disk.run_dir import CONFIG_FILE, CONSOLE_LOG, claim_run, hold_run, start_over
 from engine.journal.task_meta import ATTACHED, HAS_PREVIEWS, RECORDED_FROM, TASK, Attached
@@ -112,7 +113,7 @@ def plain(value: Any) -> Any:
 
 def say_recorded_in(directory: Path) -> None:
     """Write on the error stream where a run is recorded, and how to read it."""
-    sys.stderr.write(f"cockpit: recording {directory}; from another terminal: training-cockpit status {directory}\n")
+    say(f"recording {directory}; from another terminal: training-cockpit status {directory}")
 
 
 def newest_error() -> BaseException | None:

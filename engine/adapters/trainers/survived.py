@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, Protocol
 
+from engine.adapters.hooks.survive import say
 from engine.adapters.trainers.trainer_run import TrainerRun
 from engine.errors import UserError
 
@@ -44,4 +44,4 @@ def survived(hook: Callable[Concatenate[Any, P], Any]) -> Callable[Concatenate[A
 
 def say_why_not(reason: str) -> None:
     """Write on the error stream why the cockpit stays away from a training, which goes on."""
-    sys.stderr.write(f"cockpit: not attached, the training goes on without it: {reason}\n")
+    say(f"not attached, the training goes on without it: {reason}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,7 +15,7 @@ from typing import Final
 
 from engine.adapters.capabilities import Adapter
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
-from engine.adapters.hooks.survive import Survive
+from engine.adapters.hooks.survive import Survive, say
 from engine.adapters.ranks.rank_words import RankWord
 from engine.adapters.ranks.trainer_ranks import TrainerRanks
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
@@ -151,7 +150,7 @@ class TrainerRun(TrainerRecords):
             return
         if self._run is None:
             with suppress(Exception):
-                sys.stderr.write(f"cockpit: not attached, because of a fault of its own: {error!r}\n")
+                say(f"not attached, because of a fault of its own: {error!r}")
         self._stop_recording(error)
         self._unhook()
 
