@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary, ref
 
 import pytest
 import torch
@@ -14,6 +16,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from cockpit import Cockpit
+from engine.adapters.child.attach import _MainOptimizer
+from engine.adapters.hooks.gradient_reader import ParameterNames
+from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
 from engine.adapters.hooks.watched_optimizer import updating
 from engine.protocol import commands as c
 from engine.protocol import events as e
@@ -219,3 +224,45 @@ def test_a_wrapped_optimizer_is_resumed_and_still_shares_its_groups(runs: Path, 
     (inner,) = updating(second.optimizer)
     assert inner.param_groups[0] is second.optimizer.param_groups[0]
     assert state_of(runs / "one").step == STEPS
+
+
+def test_an_optimizer_that_an_untouched_program_gives_up_is_not_kept() -> None:
+    """Nor is its network: a program of several folds has the memory for one of them."""
+    names = ParameterNames({})
+    names.models = WeakValueDictionary()
+    hooks = OptimizerHooks(names, pytest.fail)
+    hooks.hold_weakly()
+    hooks.layers.measure_every(0)  # the newest measurement keeps its network
+    left = nn.Linear(2, 2)
+    kept = torch.optim.SGD(left.parameters(), lr=0.1)
+    for _ in range(3):
+        model = nn.Linear(2, 2)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        names.add({"": model})
+        hooks.watch(optimizer)
+        model(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+    hooks.watch(kept)
+    gone = ref(model)
+    del model, optimizer
+    gc.collect()
+    assert hooks.optimizers == (kept,)
+    assert gone() is None and not names.models
+
+
+def test_the_steps_of_an_untouched_program_follow_the_optimizer_that_it_uses() -> None:
+    """Those of the first one, until it is gone or 100 updates are made without it."""
+    hooks = OptimizerHooks(ParameterNames({}), pytest.fail)
+    hooks.hold_weakly()
+    first, second, third = (torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1) for _ in range(3))
+    for one in (first, second, third):
+        hooks.watch(one)
+    main = _MainOptimizer(hooks)
+    main.become(first)
+    assert [main.makes_step(one, is_alone=False) for one in (first, second, first, third)] == [True, False, True, False]
+    assert not any(main.makes_step(second, is_alone=False) for _ in range(101))
+    assert main.makes_step(second, is_alone=False) and not main.makes_step(first, is_alone=False)
+    del second, one
+    gc.collect()
+    assert not main.makes_step(first, is_alone=False)  # of several processes one may notice it before the others
+    assert main.makes_step(first, is_alone=True)

@@ -6,7 +6,9 @@ import atexit
 import gc
 import os
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
+from weakref import WeakSet, WeakValueDictionary, ref
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +22,14 @@ from ..hooks.update_judge import Update
 from ..hooks.watched_optimizer import updating
 from ..hooks.weight_norms import WeightNorms
 from .link import GONE, Link, ask
+
+Found = Callable[[], torch.optim.Optimizer | None]
+"""An optimizer that the program may have given up: a weak reference."""
+_MOST_OTHERS: Final = 100
+"""Updates of another optimizer after which the first one is no longer waited for."""
+_SEARCH_SECONDS: Final = 1.0
+_SEARCH_SHARE: Final = 0.01
+"""Seconds, and share of the time, for which networks are looked for among all objects."""
 
 
 def attach(address: str) -> None:
@@ -49,6 +59,43 @@ _attachments: list[_Attachment] = []
 """The attachment of this process, if it was started by the cockpit."""
 
 
+class _MainOptimizer:
+    """The optimizer whose updates are the steps of the run: the first one, until the program has left it."""
+
+    def __init__(self, hooks: OptimizerHooks) -> None:
+        self._hooks = hooks
+        self._main: Found = lambda: None
+        self._other: Found = lambda: None
+        self._others: WeakSet[torch.optim.Optimizer] = WeakSet()
+        self._num_others = 0
+        """Number of updates of `_other` since the last one of `_main`."""
+
+    def become(self, optimizer: torch.optim.Optimizer) -> None:
+        """Make it `optimizer`."""
+        self._main, self._num_others = ref(optimizer), 0
+
+    def makes_step(self, optimizer: torch.optim.Optimizer, *, is_alone: bool) -> bool:
+        """Return whether this update of `optimizer` ends a step of the run.
+
+        Several processes must agree on that. So unless this one `is_alone`, it is not told from the memory that is free
+        again, but from updates.
+        """
+        if optimizer is self._main():
+            self._num_others = 0
+            return True
+        self._num_others = self._num_others + 1 if optimizer is self._other() else 1
+        self._other = ref(optimizer)
+        is_used_again = optimizer in self._others or len(self._hooks.optimizers) == 1
+        self._others.add(optimizer)
+        if self._main() is None and is_alone and is_used_again:
+            self.become(optimizer)
+            return True
+        if self._num_others > _MOST_OTHERS:
+            self.become(optimizer)
+            self._hooks.take()  # of many updates together
+        return False
+
+
 class _Attachment:
     """What is known of a program: its optimizers, the networks that they train, and the connection."""
 
@@ -60,11 +107,14 @@ class _Attachment:
         self._process = os.getpid()
         self._is_off = False
         self._names = ParameterNames({})
+        self._names.models = WeakValueDictionary()
         self._hooks = OptimizerHooks(self._names, self._give_up)
+        self._hooks.hold_weakly()
         self._hooks.on_update = self._after_update
         self._survive = Survive(self._give_up)
-        self._known: set[int] = set()
-        self._main: torch.optim.Optimizer | None = None
+        self._known: dict[int, Found] = {}
+        self._main = _MainOptimizer(self._hooks)
+        self._began, self._searched = time.perf_counter(), 0.0
         self._step = 0
         self._left: int | None = None
         self._last_end = time.perf_counter()
@@ -76,7 +126,7 @@ class _Attachment:
 
     def before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         """Take up an optimizer at its first step."""
-        if self._is_off or id(optimizer) in self._known:
+        if self._is_off or ((known := self._known.get(id(optimizer))) is not None and known() is optimizer):
             return
         if os.getpid() != self._process:  # a worker that was forked after the first step
             self._is_off = True
@@ -86,18 +136,28 @@ class _Attachment:
 
     def _take_up(self, optimizer: torch.optim.Optimizer) -> None:
         inner = updating(optimizer)
-        self._known |= {id(optimizer), *map(id, inner)}
-        self._names.add(_networks_of(optimizer))
+        self._known = {key: found for key, found in self._known.items() if found() is not None}
+        self._known |= {id(one): ref(one) for one in (optimizer, *inner)}
+        is_named = self._name_networks(optimizer)
         for one in inner:
             self._hooks.watch(one)
-        if self._main is None:
-            self._main = optimizer = inner[-1]
-            self._link = Link(self._address, self._hello(optimizer))
+        if self._link is None:
+            self._main.become(inner[-1])
+            self._link = Link(self._address, self._hello(inner[-1]))
             self._is_together = self._link.control["together"]
             self._adopt(self._link.control)
             atexit.register(self._end)
-        if self._link is not None:
+        if is_named:
             self._link.say({"layers": self._hooks.layers.layer_names()})
+
+    def _name_networks(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Name the parameters of `optimizer`, unless looking for networks has taken much of the time so far."""
+        began = time.perf_counter()
+        if self._searched > _SEARCH_SECONDS + _SEARCH_SHARE * (began - self._began):
+            return False
+        self._names.add(_networks_of(optimizer))
+        self._searched += time.perf_counter() - began
+        return True
 
     def _hello(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         first: Tensor = optimizer.param_groups[0]["params"][0]
@@ -117,7 +177,7 @@ class _Attachment:
 
     def _after_update(self, optimizer: torch.optim.Optimizer) -> None:
         """Report a step of the main optimizer, with those of the others since, and do what was asked."""
-        if optimizer is not self._main or self._link is None:
+        if self._link is None or not self._main.makes_step(optimizer, is_alone=self._num_ranks == 1):
             return
         update = self._hooks.take()
         now = time.perf_counter()

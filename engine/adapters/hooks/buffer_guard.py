@@ -18,12 +18,12 @@ class BufferGuard:
 
     def take_up_new(self) -> None:
         """Copy the statistics of all networks if further ones were named."""
-        if len(self._names.models) != self._num_models:
+        if self._names.num_changes != self._num_changes:
             self._copy_all()
 
     def _copy_all(self) -> None:
         models = self._names.models
-        self._num_models = len(models)
+        self._num_changes = self._names.num_changes
         layers = [layer for model in models.values() for layer in model.modules() if isinstance(layer, _NormBase)]
         self._live: list[Tensor] = []
         self._kept: list[Tensor] = []

@@ -6,7 +6,7 @@ Shapes: G parameters with a gradient.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 
@@ -32,14 +32,17 @@ class ParameterNames:
     """
 
     def __init__(self, models: Mapping[str, nn.Module]) -> None:
-        self.models = dict(models)
+        self.models: MutableMapping[str, nn.Module] = dict(models)
+        self.num_changes = 0
+        """How often networks were named."""
         self._names: dict[int, str] = {}
         self._part_of: dict[int, str] = {}
         self.add(models)
 
     def add(self, models: Mapping[str, nn.Module]) -> None:
         """Name the parameters of further networks."""
-        self.models |= models
+        self.models.update(models)
+        self.num_changes += 1
         parts: dict[str, nn.Module] = {}
         for prefix, wrapped in models.items():
             model = unwrapped(wrapped)

@@ -92,7 +92,7 @@ class LayerWatch:
         self.num_idle = 0
         """Number of steps that pass before `take` has anything to do."""
         self._next = 0
-        self._num_models = 0
+        self._num_changes = 0
         self._probe: LayerProbe | None = None
         self._taker: HistogramTaker | None = None
         self._is_measured = False
@@ -207,7 +207,7 @@ class LayerWatch:
     # --- the work -------------------------------------------------------------------------
 
     def _note(self, parameters: Iterable[Tensor], scale: float) -> None:
-        if self._num_models != len(self._names.models):
+        if self._num_changes != self._names.num_changes:
             self._renew()
         if self._probe is not None:
             self._probe.note_gradients(parameters, scale=scale)
@@ -215,7 +215,7 @@ class LayerWatch:
     def _prepare(self) -> None:
         """Watch the outputs of the next step if it is measured."""
         if self._names.models:
-            if self._num_models != len(self._names.models):
+            if self._num_changes != self._names.num_changes:
                 self._renew()
             if self._probe is not None:
                 self._probe.begin()
@@ -223,7 +223,7 @@ class LayerWatch:
                     self._probe.watch()
 
     def _renew(self) -> None:
-        self._num_models = len(self._names.models)
+        self._num_changes = self._names.num_changes
         if self._probe is not None:
             self._probe.unwatch()
         self._probe = LayerProbe(self._networks())

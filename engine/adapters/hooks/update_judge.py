@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Final, cast
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
@@ -75,9 +76,13 @@ class UpdateJudge:
         self.rehearse: Callable[[], None] | None = None
         self.on_late_skip: Callable[[], None] | None = None
         self._unjudged: list[float | Tensor] = []
-        self._watched: dict[int, WatchedOptimizer] = {}
+        self._watched: MutableMapping[int, WatchedOptimizer] = {}
         self.late: list[torch.optim.Optimizer] = []
         """Optimizers that were found in the midst of the training: a program that resumes has not made them yet."""
+
+    def hold_weakly(self) -> None:
+        """Let an optimizer end when the program no longer has it; call this before the first one is watched."""
+        self._watched = WeakValueDictionary()
 
     @property
     def optimizers(self) -> tuple[torch.optim.Optimizer, ...]:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from types import FrameType
 from typing import Any, Final
 
@@ -99,8 +100,12 @@ class WatchedOptimizer:
             optimizer.register_step_pre_hook(before),
             optimizer.register_step_post_hook(after),
             optimizer.register_state_dict_pre_hook(before_state),
-            optimizer.register_load_state_dict_pre_hook(before_state),
+            optimizer.register_load_state_dict_pre_hook(partial(self._call, before_state)),
         )
+
+    def _call(self, hook: Callable[..., None], *args: Any) -> None:
+        """Call `hook`; torch holds this object by it, as long as the optimizer lives."""
+        hook(*args)
 
     def release(self, *, keeps_hooks: bool) -> None:
         """Restore what was changed before an update, and remove the hooks unless torch runs over them now."""
