@@ -33,6 +33,7 @@ def _settings(sessions: Json) -> Settings:
     return Settings(
         num_workers=number("data.num_workers", 0),
         checkpoint_steps=number("checkpoint.every_steps", 0),
+        checkpoint_epochs=number("checkpoint.every_epochs", 0),
         validation_epochs=number("validation.every_epochs", 1),
         cores=usable_cores(),
         threads=threads if isinstance(threads, int) else 0,

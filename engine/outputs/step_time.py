@@ -51,6 +51,7 @@ class Settings:
 
     num_workers: int = 0
     checkpoint_steps: int = 0
+    checkpoint_epochs: int = 0
     validation_epochs: int = 1
     cores: int = 1
     threads: int = 0
@@ -143,11 +144,15 @@ def _more_workers(settings: Settings) -> str:
 
 
 def _fewer_checkpoints(time: StepTime, settings: Settings) -> str:
-    if not settings.checkpoint_steps:
-        return "a larger checkpoint.every_epochs"
+    """Return the frequencies to lower. Both count: in short epochs, checkpoints of steps are the fewer ones."""
     factor = time.share("checkpoint") / _FEW_CHECKPOINTS
-    after = int(float(f"{settings.checkpoint_steps * factor:.1g}"))
-    return f"checkpoint.every_steps {settings.checkpoint_steps} -> {after}"
+    frequencies = {"steps": settings.checkpoint_steps, "epochs": settings.checkpoint_epochs}
+    larger = [
+        f"checkpoint.every_{unit} {number} -> {int(float(f'{number * factor:.1g}'))}"
+        for unit, number in frequencies.items()
+        if number
+    ]
+    return " and ".join(larger) or "write them less often"
 
 
 def _spoken(seconds: float) -> str:

@@ -27,7 +27,13 @@ def _time(gpu_load: float | None = None, **shares: float) -> StepTime:
             "40 % waiting for data: data.num_workers 4 use all processors: a faster disk, or cheaper samples",
         ),
         (_time(checkpoint=40), Settings(checkpoint_steps=10), "40 % for checkpoints: checkpoint.every_steps 10 -> 200"),
-        (_time(checkpoint=40), Settings(), "40 % for checkpoints: a larger checkpoint.every_epochs"),
+        (_time(checkpoint=40), Settings(checkpoint_epochs=1), "40 % for checkpoints: checkpoint.every_epochs 1 -> 20"),
+        (
+            _time(checkpoint=12),
+            Settings(checkpoint_steps=200, checkpoint_epochs=1),
+            "12 % for checkpoints: checkpoint.every_steps 200 -> 1000 and checkpoint.every_epochs 1 -> 6",
+        ),
+        (_time(checkpoint=40), Settings(), "40 % for checkpoints: write them less often"),
         (_time(validation=50), Settings(), "50 % for validations: validation.every_epochs 1 -> 2"),
         (
             _time(transfer=20),
