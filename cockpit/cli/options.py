@@ -28,7 +28,7 @@ examples:
   main.py send latest histogram unet               take some at the next step
   main.py histogram latest                         list those that are kept
   main.py histogram latest unet
-  main.py histogram my-run unet.down.0.weight --step 1200 --json
+  main.py histogram my-run unet.stem.0.0.weight --step 1200 --json
 """
 
 
