@@ -75,6 +75,18 @@ def test_around_prints_rows(call: Call, recorded: JournalWriter) -> None:
     ]
 
 
+def test_tail_prints_the_newest_rows(call: Call, recorded: JournalWriter) -> None:
+    rows = call("metrics", "--tail", "2", "--keys", "loss/total")[1].splitlines()
+    csv = call("metrics", "--tail", "2", "--keys", "loss/total", "--csv")[1].splitlines()
+    whole = call("metrics", "--keys", "loss/total", "--csv")[1].splitlines()
+    assert [row.split() for row in rows] == [row.split(",") for row in csv]
+    assert csv == [whole[0], *whole[-2:]]
+    assert call("metrics", "--tail", "99", "--keys", "loss/total", "--csv")[1].splitlines() == whole
+    assert json.loads(call("metrics", "--tail", "0", "--json", "--keys", "lr")[1]) == {"step": [], "lr": []}
+    with pytest.raises(UserError, match="leave one of them out"):
+        call("metrics", "--tail", "2", "--around", "7")
+
+
 def test_around_a_step_without_neighbours_prints_the_head_only(call: Call, recorded: JournalWriter) -> None:
     assert call("metrics", "--around", "500", "--keys", "lr")[1].split() == ["step", "lr"]
     assert json.loads(call("metrics", "--around", "500", "--json", "--keys", "lr")[1]) == {"step": [], "lr": []}

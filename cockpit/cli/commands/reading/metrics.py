@@ -50,7 +50,7 @@ def _print_series(series: Series, arguments: argparse.Namespace) -> None:
         print_json({"step": series.steps.tolist(), **columns})
     elif arguments.csv:
         print_lines(_csv_lines(series))
-    elif arguments.around is not None:
+    elif arguments.around is not None or arguments.tail is not None:
         print_lines(_rows(series))
     else:
         print_lines(_overview(series))
@@ -113,14 +113,28 @@ def _places(row: MetricRow, keys: frozenset[str] | None) -> list[int]:
 
 
 def _read(path: Path, arguments: argparse.Namespace) -> Series:
-    """Read all rows, or those at most `window` steps from `around`."""
+    """Read all rows, the newest `tail`, or those at most `window` steps from `around`. Raises UserError."""
+    if arguments.around is not None and arguments.tail is not None:
+        raise UserError("--around and --tail name different steps: leave one of them out")
     with closing(JournalReader(path)) as reader:
         known = reader.metric_names(of_layers=arguments.keys is not None)
         keys: Sequence[str] = known if arguments.keys is None else known_keys(arguments.keys, known, path.name)
         around, window = arguments.around, arguments.window
         if around is None:
-            return reader.series(keys)
+            series = reader.series(keys)
+            return series if arguments.tail is None else _newest(series, arguments.tail)
         return reader.series(keys, first=around - window, last=around + window)
+
+
+def _newest(series: Series, count: int) -> Series:
+    """Return the newest `count` rows."""
+    first = max(series.steps.size - count, 0)
+    return Series(
+        series.steps[first:],
+        series.epochs[first:],
+        {key: values[first:] for key, values in series.values.items()},
+        {key: present[first:] for key, present in series.present.items()},
+    )
 
 
 def _cells(series: Series, absent: str) -> Iterator[list[str]]:

@@ -43,12 +43,13 @@ def add_readers(commands: Any) -> None:
     """Add the subcommands that print or draw a run, and the list of runs."""
     status = reader(commands, "status", "print what a run does, its results and its next steps")
     status.add_argument("--json", action="store_true", help="one JSON object")
-    metrics = reader(commands, "metrics", "print a run's metrics: an overview, or rows with --around, --csv or --json")
+    about = "print a run's metrics: an overview, or rows with --around, --tail, --csv or --json"
+    metrics = reader(commands, "metrics", about)
     metrics.add_argument("--keys", type=key_list, metavar="A,B", help="these metrics only, such as loss/total,val/loss")
     metrics.add_argument("--around", type=natural, metavar="STEP", help="only the steps around STEP")
     metrics.add_argument("--window", type=natural, default=10, metavar="N", help="N steps on each side of STEP (10)")
     metrics.add_argument("--follow", action="store_true", help="print each new step and validation until the run ends")
-    metrics.add_argument("--tail", type=natural, metavar="N", help="with --follow: begin with the newest N steps (all)")
+    metrics.add_argument("--tail", type=natural, metavar="N", help="only the newest N steps (all)")
     _add_idle_timeout(metrics)
     form = metrics.add_mutually_exclusive_group()
     form.add_argument(
