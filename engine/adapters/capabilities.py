@@ -74,7 +74,8 @@ LOOP: Final = Adapter(
     lacks={**_ALWAYS, c.Validate.op: _ON_ITS_OWN},
     offers={
         "loss terms named, weights set": "yes, with cockpit.loss(terms)",
-        "operation behind a NaN named": "on the CPU, in one process: the step is repeated with its batches",
+        "operation behind a NaN named": "on the CPU: each process repeats the step with its batches; on "
+        "an accelerator, in one process: inside the network",
         "exact resume": "yes; the loader by its own state, or by reading to the same place",
         _SEVERAL: "yes: all follow rank 0 at the same step",
     },
@@ -105,7 +106,7 @@ HUGGINGFACE: Final = Adapter(
     lacks={**_ALWAYS, c.SetLossWeight.op: _TERMS, c.Rollback.op: _TRAINERS, c.SetGuardian.op: _RETURN},
     offers={
         "loss terms named, weights set": "no",
-        "operation behind a NaN named": "on the CPU, in one process: inside the network",
+        "operation behind a NaN named": "in one process: inside the network",
         "exact resume": "as the trainer does it: resume_from_checkpoint",
         _SEVERAL: _FOLLOW,
     },
@@ -122,7 +123,7 @@ LIGHTNING: Final = Adapter(
     },
     offers={
         "loss terms named, weights set": "no",
-        "operation behind a NaN named": "on the CPU, in one process: inside the network",
+        "operation behind a NaN named": "in one process: inside the network",
         "exact resume": "as the trainer does it: ckpt_path",
         _SEVERAL: _FOLLOW,
     },
