@@ -24,6 +24,7 @@ from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import LoaderPosition
 from engine.adapters.run.batches import on_host
 from engine.adapters.run.knobs import KnobHandle, KnobValue
+from engine.adapters.run.loop_batches import EpochLoop
 from engine.errors import UserError
 
 Batch = TypeVar("Batch")
@@ -41,17 +42,17 @@ class RecordedLoop(LoopRun):
         run = self._run
         return run if isinstance(run, AttachedRun) and not run.is_over else None
 
-    def end_step(self) -> None:
-        """Record an update that no further batch has followed; `steps` calls it where the loop is left."""
+    def _end_step(self) -> None:
+        """Record an update that no further batch has followed."""
         if self._hooks.update.count and not (self._hooks.in_step or self._is_over or self._replay.is_rehearsal):
             self._after_update()
             self._replay.forget()
             self._is_replay_due = self._is_settled = False
 
-    def begin_epoch(self) -> None:
-        """Begin an epoch, after one whose loop was left before its end; `steps` calls it."""
+    def _begin_epoch(self) -> None:
+        """Begin an epoch, after one whose loop was left before its end."""
         if self._live.position.batches and not (self._batches.is_resumed or self._batches.is_open):
-            self.end_epoch()
+            self._end_epoch()
         self._began = time.perf_counter(), self.step
 
     def _after_update(self) -> None:
@@ -88,8 +89,8 @@ class RecordedLoop(LoopRun):
         if (run := self._recorded) is not None:
             run.checkpoint(kind, best=best)
 
-    def end_epoch(self) -> None:
-        """Record the end of an epoch, with a checkpoint; `steps` calls it."""
+    def _end_epoch(self) -> None:
+        """Record the end of an epoch, with a checkpoint."""
         if self._is_over:
             return
         position, (started, first_step) = self._live.position, self._began
@@ -126,7 +127,7 @@ class Cockpit(RecordedLoop):
             if self._stopped:
                 return
             yield epoch
-            self.begin_epoch()
+            self._begin_epoch()
             if self.epoch == epoch:  # an epoch without steps()
                 self._live.position = LoaderPosition(epoch + 1)
 
@@ -141,7 +142,9 @@ class Cockpit(RecordedLoop):
         if self._is_over:
             yield from loader if self._is_detached else ()
             return
-        batches = self._batches.read(loader, self._numbers, self)
+        batches = self._batches.read(
+            loader, self._numbers, EpochLoop(self._begin_epoch, self._end_epoch, self._end_step)
+        )
         replay, hooks = self._replay, self._hooks
         for batch in batches:
             replay.keep(batch)

@@ -164,12 +164,12 @@ class LoopRun:
             self._failed(error)
         return False
 
-    def end_step(self) -> None:
+    def _end_step(self) -> None:
         """Record an update that no further batch has followed."""
 
     def close(self) -> None:
         """End the run as complete, with a last checkpoint."""
-        self.end_step()
+        self._end_step()
         if self._ranks is not None and not self._is_over:
             with suppress(Exception):  # the program may have left the group of its processes before
                 self._ranks.pass_point(self._live, self.step)
@@ -179,7 +179,7 @@ class LoopRun:
         self._close()
 
     def _failed(self, error: BaseException) -> None:
-        self.end_step()
+        self._end_step()
         if isinstance(error, KeyboardInterrupt | SystemExit):
             self._run.end("interrupted", checkpoint=not self._hooks.in_step)
         else:
@@ -200,7 +200,7 @@ class LoopRun:
         if not hasattr(sys, "ps1") and (error := error_since(self._earlier_error)) is not None:
             self._failed(error)
             return
-        self.end_step()
+        self._end_step()
         self._run.end("ended with the program", checkpoint=not self._hooks.in_step)
         self._close()
 

@@ -13,7 +13,7 @@ from engine.adapters.hooks.gradient_reader import ParameterNames
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
 from engine.adapters.ranks.own_parts import take_up_position_as
 from engine.adapters.run.attached_state import AttachedState, random_states
-from engine.adapters.run.loop_batches import LoopBatches, LoopNumbers
+from engine.adapters.run.loop_batches import EpochLoop, LoopBatches, LoopNumbers
 from engine.outputs.fault_report import REPRODUCED, VANISHED
 from engine.protocol import commands as c
 from engine.protocol import events as e
@@ -84,7 +84,8 @@ def test_a_process_whose_part_was_left_between_two_epochs_skips_as_many_batches_
     batches = LoopBatches(live)
     batches.resume()
     numbers = LoopNumbers(live.hooks)
-    assert list(batches.epoch(DataLoader(list(range(6)), batch_size=None), numbers)) == [4, 5]
+    loop = EpochLoop(lambda: None, lambda: None, lambda: None)
+    assert list(batches.read(DataLoader(list(range(6)), batch_size=None), numbers, loop)) == [4, 5]
 
 
 def test_runs_of_two_processes_resume_exactly_and_have_their_faults_together(tmp_path: Path) -> None:

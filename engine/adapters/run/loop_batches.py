@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
-from typing import Final, Protocol, TypeVar
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from typing import Final, TypeVar
 
 from torch import Tensor
 
@@ -16,6 +16,7 @@ from engine.adapters.hooks.weight_norms import WeightNorms
 from engine.adapters.run.attached_state import AttachedState, Stateful, random_states, set_random_states
 from engine.adapters.run.batches import count_samples, is_number, length_of, number_of_term, on_host
 from engine.adapters.steps.step_reading import NOTHING, StepReading
+from engine.protocol.record import record
 
 Batch = TypeVar("Batch")
 _MOST_LOOKS: Final = 3
@@ -145,20 +146,13 @@ class LoopNumbers:
         return reading
 
 
-class EpochLoop(Protocol):
+@record
+class EpochLoop:
     """What has to be done where a loop begins and ends an epoch, and where it is left in the midst of one."""
 
-    def begin_epoch(self) -> None:
-        """Begin an epoch."""
-        ...
-
-    def end_epoch(self) -> None:
-        """End the epoch."""
-        ...
-
-    def end_step(self) -> None:
-        """Record an update that no further batch has followed."""
-        ...
+    begin: Callable[[], None]
+    end: Callable[[], None]
+    leave: Callable[[], None]
 
 
 class LoopBatches:
@@ -182,7 +176,7 @@ class LoopBatches:
     def read(self, loader: Iterable[Batch], numbers: LoopNumbers, loop: EpochLoop) -> Generator[Batch]:
         """Yield the batches of the current epoch that are left; while one is read, those of another loader."""
         if is_epoch := not self.is_open:
-            loop.begin_epoch()
+            loop.begin()
             self.is_open = True
         try:
             batches = self._open(loader) if is_epoch else iter(loader)
@@ -198,9 +192,9 @@ class LoopBatches:
                 yield batch
                 asked_at = clock()
             if is_epoch:
-                loop.end_epoch()
+                loop.end()
         except GeneratorExit:  # `break`, or an error
-            loop.end_step()
+            loop.leave()
             raise
         finally:
             self.is_open &= not is_epoch
