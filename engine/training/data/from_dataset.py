@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import local
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import numpy as np
 import torch
@@ -56,20 +56,22 @@ class DatasetSamples:
         self, dataset: MapStyle, to_tensors: Callable[[Any], Mapping[str, Any]], *, seed: int, shuffle: bool
     ) -> None:
         self._dataset = dataset
+        self._length = len(dataset)  # positions in an epoch count on it
         self._to_tensors = to_tensors
         self._seed = seed
         self._shuffle = shuffle
         self._order: tuple[int, NDArray[np.intp]] | None = None
 
     def __len__(self) -> int:
-        return len(self._dataset)
+        return self._length
 
     def sample(self, epoch: int, index: int) -> Sample:
         """Return the item at `index` of the order of `epoch`. Equal arguments return equal bits."""
         item = self._item_at(epoch, index)
         with _seeded((self._seed, epoch if self._shuffle else 0, item)):
-            tensors = self._to_tensors(self._dataset[item])
-        return Sample({name: _tensor_of(item, name, value) for name, value in tensors.items()}, str(item))
+            tensors: Any = self._to_tensors(self._dataset[item])
+        named = _named(item, tensors)
+        return Sample({name: _tensor_of(item, name, value) for name, value in named.items()}, str(item))
 
     def sample_id_at(self, epoch: int, index: int) -> str:
         """Return the number of the item at place `index` of `epoch`, without making it."""
@@ -100,6 +102,8 @@ def named_tensors(item: Any) -> dict[str, Any]:
 
 def as_tensor(value: Any) -> Tensor:
     """Return a number, an array, a picture or a tensor as a new tensor. Raises TypeError for other types."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError("a tensor has no mask")
     if not isinstance(value, Tensor):
         return torch.as_tensor(np.array(value))
     plain = value.detach().cpu().clone()
@@ -107,18 +111,32 @@ def as_tensor(value: Any) -> Tensor:
     return plain
 
 
+def _named(item: int, tensors: Any) -> Mapping[str, Any]:
+    """Return `tensors` if they are some by name. Raises UserError otherwise."""
+    if isinstance(tensors, Mapping) and tensors:
+        return cast(Mapping[str, Any], tensors)
+    raise UserError(
+        f"item {item} of the data set: {_kind_of(tensors)} holds no tensors by name; let the item be a tuple or a dict "
+        "of tensors, or return a dict from to_tensors"
+    )
+
+
 def _tensor_of(item: int, name: str, value: Any) -> Tensor:
     try:
         return as_tensor(value)
-    except (TypeError, ValueError):
-        kind = f"a tensor of {value.dtype}" if isinstance(value, Tensor) else _kind_of(value)
+    except (TypeError, ValueError, NotImplementedError):
         raise UserError(
-            f"item {item} of the data set: {name!r} is {kind}, which is no number, array or tensor that a batch can be "
-            "made of; name its tensors with from_dataset(..., to_tensors=...)"
+            f"item {item} of the data set: {name!r} is {_kind_of(value)}, which is no number, array or tensor that "
+            "a batch can be made of; name its tensors with from_dataset(..., to_tensors=...)"
         ) from None
 
 
 def _kind_of(value: Any) -> str:
+    if isinstance(value, Tensor):
+        layout = "" if value.layout == torch.strided else "sparse "
+        return f"a {layout}tensor of {value.dtype}{' without values' if value.is_meta else ''}"
+    if isinstance(value, np.ndarray):
+        return f"{'a masked' if isinstance(value, np.ma.MaskedArray) else 'an'} array of {value.dtype}"
     kind = type(value).__name__
     return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
 

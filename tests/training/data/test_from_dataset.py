@@ -205,3 +205,36 @@ def test_an_error_of_an_item_comes_with_its_traceback_from_a_worker() -> None:
         drawn(from_dataset(Failing()), 1, num_workers=1)
     with pytest.raises(OddError):
         drawn(from_dataset(Failing()), 1)
+
+
+@pytest.mark.parametrize(
+    ("item", "to_tensors", "kind"),
+    [((), None, "a dict"), ({}, None, "a dict"), (1, lambda _: None, "a NoneType"), (1, lambda x: (x,), "a tuple")],
+)
+def test_an_item_without_named_tensors_is_named(item: object, to_tensors: Any, kind: str) -> None:
+    with pytest.raises(UserError, match=f"^item 0 of the data set: {kind} holds no tensors by name; let the item be"):
+        from_dataset([item], to_tensors).sample(0, 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        (torch.eye(2).to_sparse(), "a sparse tensor of torch.float32"),
+        (torch.eye(2, device="meta"), "a tensor of torch.float32 without values"),
+        (np.ones(2, dtype=">f4"), "an array of >f4"),
+        (np.ma.masked_array([1.0, 2.0], mask=[True, False]), "a masked array of float64"),
+    ],
+)
+def test_an_array_or_tensor_that_no_batch_can_hold_is_described(value: object, what: str) -> None:
+    with pytest.raises(UserError, match=f"^item 0 of the data set: 'input' is {what}, which is no number"):
+        from_dataset([value]).sample(0, 0)
+
+
+def test_a_data_set_that_loses_items_keeps_the_order_of_an_epoch() -> None:
+    items = list(range(9))
+    samples = from_dataset(items, shuffle=True)
+    before = [samples.sample_id_at(0, place) for place in range(9)]
+    del items[5:]
+    assert len(samples) == 9
+    samples.sample_id_at(1, 0)
+    assert before == [samples.sample_id_at(0, place) for place in range(9)]
