@@ -314,4 +314,8 @@ def load_task(where: str = "") -> Task:
         task: Task = task_class(where)()
     except TypeError as error:
         raise UserError(f"the task {where!r} cannot be made: {error}; its class takes no arguments") from error
+    except Exception as error:  # a task's own code may raise anything
+        raise UserError(
+            f"the task {where!r} cannot be made: its __init__ raises {type(error).__name__}: {error}"
+        ) from error
     return task

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
+from engine.config.sections import Section
 from engine.errors import did_you_mean
-from engine.protocol.task_spec import TaskSpec
+from engine.protocol.task_spec import Component, Metric, Phase, TaskSpec, Term, Unsupported
 from engine.protocol.wire import OPS
+
+_KINDS: Final = {
+    "terms": Term,
+    "metrics": Metric,
+    "components": Component,
+    "phases": Phase,
+    "unsupported": Unsupported,
+}
 
 
 def spec_mistake(spec: TaskSpec) -> str:
@@ -16,6 +27,7 @@ def spec_mistake(spec: TaskSpec) -> str:
 
 
 def _mistakes(spec: TaskSpec) -> Iterator[str]:
+    yield from _odd_kinds(spec)
     metrics = tuple(metric.name for metric in spec.metrics)
     if not spec.terms:
         yield "the spec has no loss term"
@@ -31,10 +43,56 @@ def _mistakes(spec: TaskSpec) -> Iterator[str]:
         yield "the spec has no phase; give at least Phase('base')"
     for term in spec.terms:
         yield from _unknown(spec, f"the term {term.name!r} belongs to", (term.component,) if term.component else ())
+    yield from _odd_values(spec)
     for component in spec.components:
         yield from _unknown(spec, f"the component {component.name!r} excludes", component.excludes)
     yield from _phases(spec)
     yield from _unsupported(spec)
+
+
+# `Any`: a spec written by hand may hold anything.
+def _odd_kinds(spec: Any) -> Iterator[str]:
+    """Yield fields that are no tuples, as without the comma of a tuple of one, or hold something else."""
+    for name, kind in _KINDS.items():
+        yield from _no_tuple(f"the spec: {name}", getattr(spec, name), kind)
+    for component in spec.components:
+        yield from _no_tuple(f"the component {component.name!r}: excludes", component.excludes, str)
+    for phase in spec.phases:
+        yield from _no_tuple(f"the phase {phase.title!r}: adds", phase.adds, str)
+
+
+def _no_tuple(what: str, held: Any, kind: type) -> Iterator[str]:
+    if not isinstance(held, tuple | list):
+        one = "'name'" if kind is str else f"{kind.__name__}(...)"
+        yield f"{what} is a {type(held).__name__} and no tuple: write ({one},), with a comma, for a single one"
+        return
+    for item in held:
+        if not isinstance(item, kind):
+            yield f"{what} holds {item!r}, which is no {kind.__name__}"
+
+
+def _odd_values(spec: TaskSpec) -> Iterator[str]:
+    for term in spec.terms:
+        weight: Any = term.weight  # a spec written by hand may hold anything
+        if not (isinstance(weight, int | float) and 0 <= weight < math.inf):
+            yield f"the term {term.name!r} has the weight {weight!r}: give a number from 0 on"
+    for metric in spec.metrics:
+        yield from _bounds(metric)
+    for component in spec.components:
+        if component.name.startswith("_") or (component.name.startswith("model_") and hasattr(Section, component.name)):
+            yield f"a component is called {component.name!r}, which cannot be a key of the configuration: rename it"
+        if component.name in component.excludes:
+            yield f"the component {component.name!r} excludes itself"
+
+
+def _bounds(metric: Metric) -> Iterator[str]:
+    bounds: list[Any] = [bound for bound in (metric.low, metric.high) if bound is not None]
+    if not all(isinstance(bound, int | float) and math.isfinite(bound) for bound in bounds):
+        yield f"the metric {metric.name!r} has bounds that are no finite numbers: {metric.low!r} and {metric.high!r}"
+    elif len(bounds) == 2 and bounds[0] >= bounds[1]:
+        yield (
+            f"the metric {metric.name!r} has the low bound {metric.low} and the high bound {metric.high}: exchange them"
+        )
 
 
 def _unsupported(spec: TaskSpec) -> Iterator[str]:

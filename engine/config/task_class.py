@@ -55,6 +55,11 @@ def _class_at(where: str) -> Any:
         module = _module(place)
     except Exception as error:  # a module's own code may raise anything
         raise UserError(f"the task {where!r} cannot be loaded: {_told(error, place)}") from error
+    except SystemExit as error:
+        raise UserError(
+            f"the task {where!r} cannot be loaded: its file ends the program{_line_in(error, place)}; put the code "
+            "that does so below if __name__ == '__main__'"
+        ) from error
     found = getattr(module, name, None)
     if not isinstance(found, type):
         raise UserError(f"the task {where!r} cannot be loaded: {place} has no class {name!r}")
@@ -88,10 +93,15 @@ def _unload(path: Path) -> None:
 
 def _told(error: Exception, place: str) -> str:
     """Return the message of `error`, with the line of the task's file that raised it."""
-    lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == str(Path(place).resolve())]
-    at = f" (line {lines[-1]})" if lines else ""
+    at = _line_in(error, place)
     own = isinstance(error, ImportError | OSError | SyntaxError)
     return f"{error}{at}" if own else f"{type(error).__name__}: {error}{at}"
+
+
+def _line_in(error: BaseException, place: str) -> str:
+    """Return the line of the task's file that raised `error`, in brackets; an empty string if none did."""
+    lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == str(Path(place).resolve())]
+    return f" (line {lines[-1]})" if lines else ""
 
 
 @cache

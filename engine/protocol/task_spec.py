@@ -185,8 +185,8 @@ class TaskSpec:
         return frozenset(name for step in self.phases[: phase + 1] for name in step.adds)
 
     def phase_of(self, on: frozenset[str]) -> int:
-        """Return the highest phase all of whose components are in `on`."""
-        return max(number for number in range(len(self.phases)) if self.components_of(number) <= on)
+        """Return the highest phase all of whose components are in `on`, 0 if there is none."""
+        return max((number for number in range(len(self.phases)) if self.components_of(number) <= on), default=0)
 
 
 NO_SPEC: Final = TaskSpec()
