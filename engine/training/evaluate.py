@@ -231,6 +231,7 @@ def summarise(sums: Sums, objective: Objective, plan: ValidationPlan, seconds: f
     """Return the validation that the sums over the whole split make, which took `seconds`."""
     means = dict(zip(_terms(objective, plan), (sums.terms_T / sums.count).tolist(), strict=True))
     loss = sum(plan.weights[term] * mean for term, mean in means.items())
-    metrics = objective.task.metrics(sums.scores, sums.count)
+    told = objective.task.metrics(sums.scores, sums.count)
+    metrics = {name: float(value) if isinstance(value, float) else value for name, value in told.items()}  # of NumPy
     summary = ValidationCompleted(loss, metrics, seconds, plan.averaged)
     return Validation(loss, summary, means, _chosen(sums, plan), tuple(sums.bad_samples))

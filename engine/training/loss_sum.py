@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -35,9 +36,16 @@ class Objective:
         """
         with torch.autocast(next(iter(batch.values())).device.type, enabled=False):
             found = self.task.losses(outputs, batch, terms, self.config, tap)
+        _check_named(found)
         if missing := [term for term in terms if term not in found]:
             raise UserError(f"losses() does not return the term {missing[0]!r}")
         return {term: found[term] for term in terms}
+
+
+# `Any`: tasks have no common base class.
+def _check_named(found: Any) -> None:
+    if not isinstance(found, (dict, Mapping)):
+        raise UserError(f"losses() returns a {type(found).__name__}, not tensors by name: return a dict of the terms")
 
 
 @record

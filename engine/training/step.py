@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from engine.errors import UserError
 from engine.protocol.record import record
 from engine.task import untapped
 from engine.training.averaging import WeightAverage
@@ -202,6 +203,8 @@ class TrainStep:
         losses = loss_sum(self.objective.terms(outputs, batch.tensors, plan.terms, tap), plan)
         self._timer.mark("forward")
         self.part = "backward"
+        if not losses.total.requires_grad:
+            raise _no_gradient(plan)
         if not (self.scaler.is_enabled() and not bool(torch.isfinite(losses.total))):
             self.scaler.scale(losses.total * share).backward()
         raw_T = torch.stack(list(losses.raw.values())).detach()
@@ -253,7 +256,7 @@ class TrainStep:
     def _update(self, finite: Tensor, scale: Tensor) -> None:
         """Clip and update in the fused kernel. A non-finite step changes nothing."""
         kernel: Any = self.optimizer  # the stubs lack the attributes that the fused kernel reads
-        kernel.grad_scale = scale
+        kernel.grad_scale = scale.float()  # the fused kernel reads no other type
         kernel.found_inf = (~finite).float()
         begin_moments(self.optimizer)
         self._is_updating = True
@@ -266,3 +269,10 @@ class TrainStep:
         host, copied = to_host(vector)
         self._timer.mark("guards")
         return PendingReport(plan, layout, host, copied, self._timer, layers, self.histograms.finish())
+
+
+def _no_gradient(plan: StepPlan) -> UserError:
+    return UserError(
+        f"the loss of {', '.join(plan.terms)} has no gradient: losses() must compute it from the outputs of forward(), "
+        "without detach(), no_grad() or set_grad_enabled(False)"
+    )

@@ -19,6 +19,7 @@ from engine.protocol.state import RunState
 from engine.task import DataGoneError, Rejection, Samples, Splits, Task
 from engine.training.checkpoint.content import load_resumable
 from engine.training.checkpoint.file import copy_to_host
+from engine.training.checkpoint.random_states import host_random_states, set_host_random_states
 from engine.training.data.batch import Batch, Position
 from engine.training.data.spans import Shard
 from engine.training.data.stream import BatchStream
@@ -199,7 +200,7 @@ class TrainState:
             "moments": copy_to_host(moments_of(self.train_step.optimizer, self.model)),
             "scaler": self.train_step.scaler.state_dict(),
             "zclip": copy_to_host(self.train_step.zclip.statistics),
-            "rng": {"cpu": torch.get_rng_state(), "cuda": cuda},
+            "rng": {"cpu": torch.get_rng_state(), "cuda": cuda, **host_random_states()},
             "position": [self.position.epoch, self.position.index],
             **copy_to_host(self.train_step.average.state_dict()),
         }
@@ -219,6 +220,8 @@ class TrainState:
         torch.set_rng_state(payload["rng"]["cpu"])
         if payload["rng"]["cuda"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(payload["rng"]["cuda"], self.device)
+        if "python" in payload["rng"]:  # checkpoints of earlier versions lack it
+            set_host_random_states(payload["rng"])
         self.position = Position(*payload["position"])
         self.stream.reseat(self.position, state.batch_size)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import nn
@@ -175,3 +178,143 @@ class FailsLater(Right):
         if torch.is_grad_enabled():
             raise ZeroDivisionError("a mistake in the losses")
         return super().losses(outputs, batch, terms, config, tap)
+
+
+class SingleTerm(Right):
+    spec = TaskSpec(terms=(Term("error")), metrics=(Metric("m"),), score="m")  # the comma is missing
+
+
+class SingleAdded(Right):
+    spec = replace(Right.spec, phases=(Phase("base"), Phase("+ extra", adds=("extra"))))
+
+
+class TextTerms(Right):
+    spec = replace(Right.spec, terms=("error",))
+
+
+class OddWeight(Right):
+    spec = replace(Right.spec, terms=(Term("error", weight=-1.0),))
+
+
+class OddBounds(Right):
+    spec = replace(Right.spec, metrics=(Metric("closeness", low=1, high=0),))
+
+
+class OddKey(Right):
+    spec = replace(Right.spec, components=(Component("model_config", has_parameters=False), Component("extra")))
+
+
+class ExcludesItself(Right):
+    spec = replace(Right.spec, components=(Component("extra", excludes=("extra",)),))
+
+
+class FirstPhaseAdds(Right):
+    spec = replace(Right.spec, phases=(Phase("all", adds=("extra",)),))
+
+
+class InitFails(Right):
+    def __init__(self):
+        raise KeyError("width")
+
+
+class NoSplits(Right):
+    def open_data(self, config):
+        return super().open_data(config).train, []
+
+
+class PlainSplits(Right):
+    def open_data(self, config):
+        return Splits([1, 2, 3], [1])
+
+
+class NoNetwork(Right):
+    def build_model(self, config):
+        return Net(), None
+
+
+class Lazy(Right):
+    def build_model(self, config):
+        net = Net()
+        net.body = nn.LazyLinear(3)
+        return net
+
+
+class Frozen(Right):
+    def build_model(self, config):
+        return Net().requires_grad_(False)
+
+
+class Sparse(Right):
+    def build_model(self, config):
+        net = Net()
+        net.names = nn.Embedding(3, 2, sparse=True)
+        return net
+
+
+class ComplexParameter(Right):
+    def build_model(self, config):
+        net = Net()
+        net.extra = nn.Linear(3, 3, dtype=torch.complex64)
+        return net
+
+
+class ComplexBuffer(Right):
+    def build_model(self, config):
+        net = Net()
+        net.body.register_buffer("angles", torch.zeros(2, dtype=torch.complex64))
+        return net
+
+
+class MetaNetwork(Right):
+    def build_model(self, config):
+        with torch.device("meta"):
+            return Net()
+
+
+class OddTap(Right):
+    def forward(self, model, batch, active, tap):
+        return model.body(tap("extras", batch["x"])), None
+
+
+class LossSum(Right):
+    def losses(self, outputs, batch, terms, config, tap):
+        return super().losses(outputs, batch, ("error",), config, tap)["error"]
+
+
+class Detached(Right):
+    def forward(self, model, batch, active, tap):
+        return tuple(part if part is None else part.detach() for part in super().forward(model, batch, active, tap))
+
+
+class NumpyMetric(Right):
+    """Right too: a float of NumPy is a float."""
+
+    def metrics(self, sums, count):
+        return {"closeness": np.float64(sums["sum"]) / count}
+
+
+class DoublePrecision(Right):
+    """Right too: weights of float64, a buffer of bfloat16, another default type; values are read when it is built."""
+
+    def build_model(self, config):
+        torch.set_default_dtype(torch.float64)
+        net = Net().double()
+        net.body.register_buffer("short", torch.ones(2, dtype=torch.bfloat16))
+        assert net.body.weight.abs().max().item() < 9
+        return net
+
+    def forward(self, model, batch, active, tap):
+        return super().forward(model, {"x": batch["x"].double()}, active, tap)
+
+
+class HostRandom(Right):
+    """Right too: its network and its steps draw from the generators of Python and NumPy."""
+
+    def build_model(self, config):
+        net = Net()
+        net.body.weight.data *= 1 + random.random()
+        return net
+
+    def forward(self, model, batch, active, tap):
+        features, more = super().forward(model, batch, active, tap)
+        return features * (random.random() + float(np.random.rand())), more

@@ -10,17 +10,22 @@ import torch
 import main
 from engine.config.load import load_config
 from engine.errors import UserError
-from engine.journal.disk.run_dir import CONSOLE_LOG
+from engine.journal.disk.run_dir import CHECKPOINTS, CONSOLE_LOG
+from engine.protocol import commands as c
 from engine.protocol import events as e
+from engine.protocol.words.script import ScriptedCommand
+from engine.runtime.reproduce.reproduce import compare_weights
 from engine.task import load_task
 from tests.faulty import entries, run, series
 
 FILE = Path(__file__).with_name("odd_tasks.py")
 
 
+FEW = ("training.epochs=2", "training.batch_size=4", "tensorboard.enabled=false")
+
+
 def run_task(directory: Path, name: str, *settings: str) -> int:
-    few = ("training.epochs=2", "training.batch_size=4", "tensorboard.enabled=false")
-    return run(directory, load_config("", (f"task={FILE}:{name}", *few, *settings)))
+    return run(directory, load_config("", (f"task={FILE}:{name}", *FEW, *settings)))
 
 
 @pytest.mark.parametrize("name", ["Right", "OtherOrder"])
@@ -53,6 +58,29 @@ def test_a_right_task_trains_with_its_components(tmp_path: Path, name: str) -> N
         ("TensorMetric", "metrics() returns 'closeness' as a Tensor: make it a float"),
         ("OtherMetric", "metrics() returns 'other' as a float32: make it a float"),
         ("NoValidation", "the validation split is empty"),
+        ("SingleTerm", "the spec: terms is a Term and no tuple: write (Term(...),), with a comma"),
+        ("SingleAdded", "the phase '+ extra': adds is a str and no tuple: write ('name',), with a comma"),
+        ("TextTerms", "the spec: terms holds 'error', which is no Term"),
+        ("OddWeight", "the term 'error' has the weight -1.0: give a number from 0 on"),
+        ("OddBounds", "the metric 'closeness' has the low bound 1 and the high bound 0: exchange them"),
+        ("OddKey", "a component is called 'model_config', which cannot be a key of the configuration"),
+        ("ExcludesItself", "the component 'extra' excludes itself"),
+        ("FirstPhaseAdds", "the first phase, 'all', adds extra, which is off at the start"),
+        ("InitFails", "its __init__ raises KeyError: 'width'"),
+        ("NoSplits", "open_data() returns a tuple: return Splits(train, val)"),
+        ("PlainSplits", "returns the train split as a list, which has no samples by epoch: wrap it in from_dataset"),
+        ("NoNetwork", "build_model() returns a tuple: return the network"),
+        ("Lazy", "the network: 'body.weight' has no shape yet, as it is of a lazy module"),
+        ("Frozen", "none of its parameters has requires_grad"),
+        ("Sparse", "'names' has sparse gradients, which the optimizer cannot read: leave out sparse=True"),
+        ("ComplexParameter", "the parameter 'extra.weight' is of torch.complex64: make it floating-point"),
+        (
+            "ComplexBuffer",
+            "'body.angles' cannot be in a checkpoint: it holds tensors that are sparse, quantized, complex",
+        ),
+        ("MetaNetwork", "'body.weight' is on the device 'meta' and has no values"),
+        ("OddTap", "tap() names the component 'extras', which the spec lacks: did you mean 'extra'?"),
+        ("LossSum", "losses() returns a Tensor, not tensors by name"),
         ("Absent", "has no class 'Absent'"),
     ],
 )
@@ -82,6 +110,33 @@ def test_an_error_of_the_task_ends_the_run_with_a_traceback(tmp_path: Path, name
     assert failed.event == e.RunFailed(error)
     log = (tmp_path / "run" / CONSOLE_LOG).read_text()
     assert line in log and "odd_tasks.py" in log and error in log
+
+
+def test_a_loss_without_a_gradient_is_one_sentence(tmp_path: Path) -> None:
+    assert run_task(tmp_path / "run", "Detached") == 1
+    (failed,) = entries(tmp_path / "run", e.RunFailed)
+    assert "the loss of error has no gradient: losses() must compute it from" in str(failed.event)
+
+
+@pytest.mark.parametrize("name", ["NumpyMetric", "DoublePrecision", "HostRandom"])
+def test_a_resumed_run_of_an_odd_task_has_the_same_bits(tmp_path: Path, name: str) -> None:
+    before = torch.get_default_dtype()
+    try:
+        assert run_task(tmp_path / "whole", name) == 0
+        config = load_config("", (f"task={FILE}:{name}", *FEW))
+        assert run(tmp_path / "run", config, script=(ScriptedCommand(1, c.Stop(), 1),)) == 0
+        assert run(tmp_path / "run", config, resume=True) == 0
+    finally:
+        torch.set_default_dtype(before)
+    checkpoint, differing = compare_weights(tmp_path / "whole" / CHECKPOINTS, tmp_path / "run" / CHECKPOINTS)
+    assert (checkpoint, differing) == ("step-00000004.pt", "")
+
+
+def test_a_file_that_ends_the_program_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "ends_the_program.py"
+    file.write_text("import sys\nsys.exit(3)\n")
+    with pytest.raises(UserError, match=r"its file ends the program \(line 2\); put the code"):
+        load_task(f"{file}:Task")
 
 
 def test_to_try_a_task_moves_no_generator(tmp_path: Path) -> None:

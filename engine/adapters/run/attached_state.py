@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,6 +21,7 @@ from engine.protocol.state import RunState
 from engine.protocol.wire import state_from_text
 from engine.training.checkpoint.file import CheckpointDamagedError, copy_to_host, list_checkpoints, load_checkpoint
 from engine.training.checkpoint.live_state import LiveState
+from engine.training.checkpoint.random_states import host_random_states, set_host_random_states
 from engine.training.device import describe
 
 
@@ -282,13 +281,10 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
 
 def random_states() -> dict[str, Any]:
     """Return the states of the generators of Python, NumPy and torch, in types that a checkpoint can hold."""
-    kind, keys, place, has_gauss, gauss = cast(tuple[str, Any, int, int, float], np.random.get_state(legacy=True))
-    version, numbers, next_gauss = random.getstate()
     return {
         "cpu": torch.get_rng_state(),
         "cuda": [state.clone() for state in torch.cuda.get_rng_state_all()] if torch.cuda.is_initialized() else [],
-        "numpy": [kind, torch.from_numpy(np.asarray(keys, dtype=np.int64)), place, has_gauss, gauss],
-        "python": [version, list(numbers), next_gauss],
+        **host_random_states(),
     }
 
 
@@ -297,10 +293,7 @@ def set_random_states(states: Mapping[str, Any]) -> None:
     torch.set_rng_state(states["cpu"])
     if states["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(states["cuda"])
-    kind, keys, place, has_gauss, gauss = states["numpy"]
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), place, has_gauss, gauss))
-    version, numbers, next_gauss = states["python"]
-    random.setstate((version, tuple(numbers), next_gauss))
+    set_host_random_states(states)
 
 
 def highest_rate(optimizers: Sequence[torch.optim.Optimizer]) -> float:

@@ -37,6 +37,7 @@ from engine.runtime.start.bootstrap import initial_state
 from engine.runtime.start.open_run import open_data
 from engine.runtime.validator import validation_plan
 from engine.task import DataGoneError, load_task
+from engine.training.checkpoint.random_states import seed_all
 from engine.training.data.batch import Batch
 from engine.training.device import computing
 from engine.training.gradients.step_report import PendingReport
@@ -261,7 +262,7 @@ def _follow(group: RankGroup, launch: Launch, interrupt: Interrupt) -> int:
 def _train(group: RankGroup, config: RunConfig, device: torch.device, interrupt: Interrupt) -> None:
     """Open the data, build the network, and train until rank 0 ends the run."""
     task = load_task(config.task)
-    torch.manual_seed(config.training.seed)
+    seed_all(config.training.seed)
     splits = open_data(task, config, lambda _: None)
     model = task.build_model(config).to(device)
     state = RankState(group, task, config, model, splits, initial_state("", config))

@@ -197,7 +197,13 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:  # `Any`: a check
         yield name, value
 
 
+def _bytes_of(value: torch.Tensor) -> torch.Tensor:
+    return value.contiguous().reshape(-1).view(torch.uint8)
+
+
 def _same(left: Any, right: Any) -> bool:
     if isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
-        return left.shape == right.shape and left.numpy().tobytes() == right.numpy().tobytes()
+        if (left.shape, left.dtype) != (right.shape, right.dtype):
+            return False
+        return torch.equal(_bytes_of(left), _bytes_of(right))
     return bool(left == right)

@@ -7,16 +7,68 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from engine.config.tree import RunConfig
-from engine.errors import UserError
+from engine.errors import UserError, did_you_mean
 from engine.protocol.task_spec import TaskSpec
-from engine.task import Samples, Splits, Task, Tensors, untapped
+from engine.task import Samples, Splits, Tap, Task, Tensors, untapped
+from engine.training.checkpoint.random_states import host_random_states_kept
+from engine.training.checkpoint.values import NOT_PLAIN, is_plain
 from engine.training.data.spans import stacked
 from engine.training.loss_sum import Objective
 
 _TRIED = 2
 """Number of samples in the test batch."""
+
+
+# `Any`: tasks have no common base class.
+def check_splits(splits: Any) -> None:
+    """Raise UserError unless `splits` are what `open_data` must return."""
+    if not isinstance(splits, Splits):
+        raise UserError(f"open_data() returns a {type(splits).__name__}: return Splits(train, val)")
+    for name in ("train", "val"):
+        samples = getattr(splits, name)
+        if isinstance(samples, list | tuple) and not samples:
+            continue
+        if not (hasattr(samples, "sample") and hasattr(samples, "__len__")):
+            raise UserError(
+                f"open_data() returns the {name} split as a {type(samples).__name__}, which has no samples by epoch: "
+                "wrap it in from_dataset(...)"
+            )
+
+
+def built_network(task: Task, config: RunConfig) -> nn.Module:
+    """Return the network of `task`. Raises UserError for what is none, or cannot be trained and resumed."""
+    model: Any = task.build_model(config)
+    if not isinstance(model, nn.Module):
+        raise UserError(f"build_model() returns a {type(model).__name__}: return the network, a torch.nn.Module")
+    if mistake := next(_mistakes_in_tensors(model), ""):
+        raise UserError(f"the network: {mistake}")
+    return model
+
+
+def _mistakes_in_tensors(model: nn.Module) -> Iterator[str]:
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(tensor):
+            yield (
+                f"{name!r} has no shape yet, as it is of a lazy module: pass an example through the network in "
+                "build_model(), or give the sizes"
+            )
+        elif tensor.is_meta:
+            yield f"{name!r} is on the device 'meta' and has no values: make it on the CPU in build_model()"
+    for name, parameter in model.named_parameters():
+        if not parameter.is_floating_point():
+            yield f"the parameter {name!r} is of {parameter.dtype}: make it floating-point, or a buffer"
+    for name, value in model.state_dict().items():
+        if not (isinstance(value, Tensor) and is_plain(value, value.device.type)):
+            yield (
+                f"{name!r} cannot be in a checkpoint: {NOT_PLAIN}; if it never changes, register it with "
+                "persistent=False"
+            )
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.sparse and module.weight.requires_grad:
+            yield f"{name!r} has sparse gradients, which the optimizer cannot read: leave out sparse=True"
 
 
 def check_task(task: Task, config: RunConfig, model: nn.Module, splits: Splits) -> None:
@@ -30,11 +82,20 @@ def check_task(task: Task, config: RunConfig, model: nn.Module, splits: Splits) 
         raise UserError("the validation split is empty: the network cannot be validated")
     if not config.task:
         return
+    if off := sorted(set(task.spec.phases[0].adds) - config.active_components()):
+        raise UserError(
+            f"the first phase, {task.spec.phases[0].title!r}, adds {', '.join(off)}, which is off at the start: set "
+            f"components.{off[0]} to true, or begin with a phase that adds none"
+        )
     device = next(model.parameters()).device
     objective, spec = Objective(task, config), task.spec
     is_training = model.training
     model.eval()
-    with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.no_grad():
+    with (
+        torch.random.fork_rng([device] if device.type == "cuda" else []),
+        host_random_states_kept(),
+        torch.no_grad(),
+    ):
         batch = _batch(splits.train, device)
         for on in dict.fromkeys((config.active_components(), _all_compatible(spec))):
             _try_losses(objective, model, batch, on)
@@ -47,6 +108,8 @@ def _mistakes_in_parts(spec: TaskSpec, model: nn.Module) -> Iterator[str]:
     held: dict[int, str] = {}
     if next(model.parameters(), None) is None:
         yield "it has no parameters to train"
+    elif not any(parameter.requires_grad for parameter in model.parameters()):
+        yield "none of its parameters has requires_grad: there is nothing to train"
     for name, _ in model.named_parameters(recurse=False):
         yield f"the parameter {name!r} is in no named child: put it into a module of its own, since parts are monitored"
     for part, module in parts.items():
@@ -63,7 +126,9 @@ def _mistakes_in_parts(spec: TaskSpec, model: nn.Module) -> Iterator[str]:
 
 def _batch(samples: Samples, device: torch.device) -> Tensors:
     first = [samples.sample(0, index) for index in range(min(_TRIED, len(samples)))]
-    return {name: tensor.to(device) for name, tensor in stacked(first).items()}
+    if not (tensors := stacked(first)):
+        raise UserError("the samples hold no tensors: give at least one by name")
+    return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
 def _all_compatible(spec: TaskSpec) -> frozenset[str]:
@@ -76,9 +141,22 @@ def _all_compatible(spec: TaskSpec) -> frozenset[str]:
 
 def _try_losses(objective: Objective, model: nn.Module, batch: Tensors, on: frozenset[str]) -> None:
     terms = objective.task.spec.active_terms(on)
-    outputs = objective.outputs(model, batch, on, untapped, None)
-    for term, value in objective.terms(outputs, batch, terms, untapped).items():
+    tap = _checked_tap(objective.task.spec)
+    outputs = objective.outputs(model, batch, on, tap, None)
+    for term, value in objective.terms(outputs, batch, terms, tap).items():
         _check_scalar(term, value)
+
+
+def _checked_tap(spec: TaskSpec) -> Tap:
+    """Return a tap that raises UserError for a name that is no component's."""
+
+    def tap(consumer: str, read: Tensor) -> Tensor:
+        if consumer not in spec.component_names:
+            known = did_you_mean(consumer, spec.component_names) if spec.component_names else "there is none"
+            raise UserError(f"tap() names the component {consumer!r}, which the spec lacks: {known}")
+        return read
+
+    return tap
 
 
 # `Any`: tasks have no common base class.

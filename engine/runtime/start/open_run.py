@@ -33,7 +33,7 @@ from engine.runtime.recorder import RunRecorder
 from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.runtime.reproduce.timeline import remember_conditions
 from engine.runtime.start.bootstrap import RunRequest
-from engine.runtime.start.check_task import check_task
+from engine.runtime.start.check_task import built_network, check_splits, check_task
 from engine.runtime.start.inherited_weights import inherit_from
 from engine.runtime.start.resume import (
     Start,
@@ -53,6 +53,7 @@ from engine.supervision.baseline import Baseline
 from engine.supervision.run_memory import RunMemory
 from engine.task import HasBaseline, HasChance, ReportsProgress, Samples, Splits, Task, Tensors, load_task
 from engine.training.averaging import holds_average
+from engine.training.checkpoint.random_states import seed_all
 from engine.training.data.spans import stacked
 from engine.training.device import choose_device, describe
 from engine.training.train_state import TrainState
@@ -121,7 +122,7 @@ class _Built:
 def _load_data(request: RunRequest, recorder: RunRecorder, interrupt: Interrupt) -> _Loaded:
     """Open the data of the task, after seeding the generators. Raises UserError and StoppedEarlyError."""
     config, device, task = request.config, choose_device(request.device), load_task(request.config.task)
-    torch.manual_seed(config.training.seed)
+    seed_all(config.training.seed)
     recorder.update(doing="indexing the data")
     interrupt.check()
 
@@ -152,7 +153,7 @@ def _build(
     """Build network, optimizer and data streams; the weights of a new run may come from another's checkpoint."""
     config, task = request.config, loaded.task
     recorder.update(doing="building the network")
-    model = task.build_model(config).to(loaded.device)
+    model = built_network(task, config).to(loaded.device)
     init_from = "" if start else request.init_from or first_weights(request)
     said = (inherit_from(model, Path(init_from)),) if init_from else ()
     check_task(task, config, model, loaded.splits)
@@ -273,9 +274,11 @@ def _schedule(commands: CommandProcessor, request: RunRequest, recorder: RunReco
 
 def open_data(task: Task, config: RunConfig, on_progress: Callable[[str], None]) -> Splits:
     """Return the data of a task. Raises UserError."""
-    if isinstance(task, ReportsProgress):
-        return task.open_data_with(config, on_progress)
-    return task.open_data(config)
+    splits: Any = (
+        task.open_data_with(config, on_progress) if isinstance(task, ReportsProgress) else task.open_data(config)
+    )
+    check_splits(splits)
+    return splits
 
 
 def _some_samples(samples: Samples) -> Tensors:

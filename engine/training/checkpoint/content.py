@@ -28,6 +28,7 @@ from engine.training.checkpoint.file import (
     list_checkpoints,
     load_checkpoint,
 )
+from engine.training.checkpoint.random_states import host_random_states_kept
 
 _MOMENTS: Final = {"step", "exp_avg", "exp_avg_sq"}
 _SCALER: Final = {"scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker"}
@@ -182,10 +183,20 @@ def _check_scaler(scaler: object) -> None:
     _require(right, "its loss scaling is not a scale with its factors")
 
 
+def _described_network(config: RunConfig) -> Mapping[str, Tensor]:
+    """Return the weights of a new network, without values if `build_model` can do without."""
+    task = load_task(config.task)
+    try:
+        with torch.device("meta"):
+            return task.build_model(config).state_dict()
+    except (RuntimeError, TypeError):  # it computes with values, or reads them
+        with torch.random.fork_rng([]), host_random_states_kept():
+            return task.build_model(config).state_dict()
+
+
 def weight_misfit(held: Mapping[str, Tensor], config: RunConfig) -> str:
     """Return how the weights `held` differ from the configured network's; an empty string if they do not."""
-    with torch.device("meta"):
-        own: dict[str, Tensor] = load_task(config.task).build_model(config).state_dict()
+    own = _described_network(config)
     if missing := sorted(set(own) ^ set(held)):
         side = "lacks" if missing[0] in own else "has besides"
         return f"it {side} {len(missing)} tensors, such as {missing[0][:100]!r}"

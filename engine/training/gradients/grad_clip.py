@@ -25,13 +25,15 @@ class ZClip:
     """
 
     def __init__(self, device: torch.device, statistics: Tensor | None = None):
-        self.statistics = torch.zeros(3, device=device) if statistics is None else statistics.to(device)
+        begun = torch.zeros(3, dtype=torch.float32) if statistics is None else statistics
+        self.statistics = begun.to(device)
 
     def bound(self, total_norm: Tensor, finite: Tensor) -> Tensor:
         """Return the maximum norm of this step, infinite during warm-up.
 
         A finite step updates the statistics. `total_norm`, the boolean `finite` and the result are scalars (no axes).
         """
+        total_norm = total_norm.float()
         count, mean, variance = self.statistics.unbind()
         deviation = variance.sqrt() + 1e-6
         score = (total_norm - mean) / deviation
