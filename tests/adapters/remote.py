@@ -16,7 +16,7 @@ from engine.protocol.commands import Command
 from engine.protocol.events import Activity
 from engine.protocol.state import RunState
 
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 class Remote:
