@@ -32,6 +32,7 @@ from engine.adapters.run.batches import by_name
 from engine.adapters.run.loop_batches import LoopBatches, LoopNumbers
 from engine.adapters.run.run_files import error_since, newest_error, program_of, say_recorded_in
 from engine.adapters.run.settings import NoValidation, attached_config, leave_to_rank_0, run_directory
+from engine.errors import undone_by_error
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.protocol.state import RunState
 from engine.protocol.wire import state_from_text
@@ -95,12 +96,9 @@ class LoopRun:
         """Take part in the run of rank 0."""
         leave_to_rank_0()
         patches.install(self._hooks)
-        try:
+        with undone_by_error(self._let_go):
             if ranks.follow(run, self._live):
                 self._batches.resume()
-        except BaseException:
-            self._let_go()
-            raise
         atexit.register(self._at_exit)
 
     def _open(self, run: AttachedRun, state: RunState, config: Mapping[str, Any], *, resume: bool) -> None:
@@ -109,14 +107,11 @@ class LoopRun:
             state = state_from_text(payload["state"], state.spec)
         patches.install(self._hooks)
         described = {"adapter": LOOP.name, "program": program_of(), "config": config}
-        try:
+        with undone_by_error(self._let_go):
             run.open(state, described, payload)
             if self._ranks is not None:
                 run.on_fault = self._detach
                 self._ranks.lead(run, self._live)
-        except BaseException:
-            self._let_go()
-            raise
         if self._ranks is None and not self._replay.can_fork:
             self._networks = NetworkReplays(self._live.models, run, self._hooks)
         if payload is not None:

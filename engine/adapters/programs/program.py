@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -18,6 +17,7 @@ from typing import Any, Final
 from engine.adapters.capabilities import NO_LINE, SEVERAL_RANKS
 from engine.adapters.child.link import GONE
 from engine.adapters.hooks.gradient_reader import Norms
+from engine.adapters.hooks.survive import say
 from engine.adapters.hooks.update_judge import Update
 from engine.adapters.programs.child_process import end_child, last_line, start_child
 from engine.adapters.programs.command import Program
@@ -111,7 +111,7 @@ class _Supervised:
     def _tell(self, sentence: str, remedy: str) -> None:
         """Say something about the end of the program, in the run's journal or, if that is closed, on the console."""
         if self._run.is_over:
-            sys.stderr.write(f"cockpit: {sentence}{f'; {remedy}' if remedy else ''}\n")
+            say(f"{sentence}{f'; {remedy}' if remedy else ''}")
         else:
             self._run.record(e.AlertRaised("stop", sentence, remedy))
 

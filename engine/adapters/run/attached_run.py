@@ -176,8 +176,7 @@ class AttachedRun(AttachedRecords):
                 self.live.let_go()
         with suppress(Exception):
             self.record_detached(error)
-        with suppress(Exception):
-            say(f"detached after a fault of its own, the training goes on: {error!r}")
+        say(f"detached after a fault of its own, the training goes on: {error!r}")
         with suppress(Exception):
             self._close()
 

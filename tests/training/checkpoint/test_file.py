@@ -170,7 +170,7 @@ def test_a_rollback_takes_later_checkpoints_out_of_a_resumes_way_without_deletin
 
 
 class _KilledError(BaseException):
-    """Stands for SIGKILL: nothing after it reaches the disk, the cleaning up included."""
+    """Acts as SIGKILL: nothing after it reaches the disk, the cleaning up included."""
 
 
 def _killed_at(number: int, act: Callable[[], object]) -> bool:
