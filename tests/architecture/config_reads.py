@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 
+from tests.architecture.sources import walk
+
 Types = frozenset[str]
 NOTHING: Types = frozenset()
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -83,7 +85,7 @@ def _read_by_methods(
     classes = [node for node in ast.parse(tree_source).body if isinstance(node, ast.ClassDef)]
     for cls in classes:
         for method in (node for node in cls.body if isinstance(node, Function)):
-            names = {node.attr for node in ast.walk(method) if isinstance(node, ast.Attribute)}
+            names = {node.attr for node in walk(method) if isinstance(node, ast.Attribute)}
             for kind in {cls.name, *heirs.get(cls.name, ())}:
                 if (kind, method.name) in called:
                     dumped = set(sections[kind]) if "model_dump" in names else set[str]()
@@ -106,7 +108,7 @@ class Program:
         """Return the nodes of some kinds below a node, which is searched once."""
         key = (node, kinds)
         if key not in self.found:
-            self.found[key] = tuple(inner for inner in ast.walk(node) if isinstance(inner, kinds))
+            self.found[key] = tuple(inner for inner in walk(node) if isinstance(inner, kinds))
         return self.found[key]
 
     def learn(self, module: ast.Module) -> None:

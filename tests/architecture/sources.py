@@ -46,6 +46,24 @@ def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+def walk(tree: ast.AST) -> list[ast.AST]:
+    """Return a node and all nodes below it, as `ast.walk` does in three times the time."""
+    found = [tree]
+    for node in found:  # which grows meanwhile
+        for value in vars(node).values():
+            if isinstance(value, ast.AST):
+                found.append(value)
+            elif isinstance(value, list):
+                found.extend(part for part in value if isinstance(part, ast.AST))
+    return found
+
+
+@cache
+def nodes_of(path: Path) -> tuple[ast.AST, ...]:
+    """Return all nodes of a file, which the tests of a module share."""
+    return tuple(walk(parsed(path)))
+
+
 @cache
 def functions(source: str, *, longer_than: int = 0) -> tuple[tuple[str, int, int], ...]:
     """Return each function's name, its code lines, and its number of parameters without self and cls.
@@ -56,8 +74,8 @@ def functions(source: str, *, longer_than: int = 0) -> tuple[tuple[str, int, int
 
 
 def _measured(source: str, longer_than: int) -> Iterator[tuple[str, int, int]]:
-    tree, lines = ast.parse(source), source.splitlines()
-    for node in ast.walk(tree):
+    lines = source.splitlines()
+    for node in walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             if (node.end_lineno or 0) - node.lineno < longer_than:
                 continue
@@ -74,7 +92,7 @@ def num_parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 def code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, lines: list[str]) -> int:
     """Return the lines of a definition that are not blank, not a comment, and not in a docstring."""
     documented: set[int] = set()
-    for inner in ast.walk(node):
+    for inner in walk(node):
         body = getattr(inner, "body", None)
         if (
             isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
@@ -91,7 +109,7 @@ def code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, line
 
 def docstrings(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
     """Yield each docstring with the module, class, function or assignment that it documents."""
-    for node in ast.walk(tree):
+    for node in walk(tree):
         body = getattr(node, "body", None)
         statements = body if isinstance(body, list) else []
         for documented, statement in zip([node, *statements], statements, strict=False):
@@ -109,7 +127,7 @@ def is_property(node: ast.AST) -> bool:
 def imports_of(source: str, module: str, known: set[str]) -> set[str]:
     """Return the modules of `known` that the source imports: at the top, in functions and for types."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

@@ -10,6 +10,7 @@ from tests.architecture.sources import (
     ROOT,
     code_lines,
     functions,
+    nodes_of,
     num_parameters,
     parsed,
     program_files,
@@ -55,7 +56,7 @@ def test_functions_of_the_program_take_few_parameters():
     wide = {
         f"{shown(path)}:{node.name}": parameters
         for path in program_files()
-        for node in ast.walk(parsed(path))
+        for node in nodes_of(path)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         if (parameters := num_parameters(node)) > MAX_PARAMETERS
     }
@@ -66,7 +67,7 @@ def test_every_class_of_the_program_stays_small():
     large: dict[str, tuple[int, int]] = {}
     for path in program_files():
         source = path.read_text(encoding="utf-8")
-        for node in ast.walk(parsed(path)):
+        for node in nodes_of(path):
             if isinstance(node, ast.ClassDef):
                 methods = sum(isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef) for part in node.body)
                 lines = code_lines(node, source.splitlines())

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from typing import Final
 
-from tests.architecture.sources import ROOT, program_files
+from tests.architecture.sources import ROOT, program_files, walk
 
 MAKERS: Final = {
     "engine/protocol/record.py": {"__setattr__"},
@@ -31,6 +31,7 @@ MAKERS: Final = {
 of a run for its first one, an ablation, a profile, a rank without a journal, and the status of a run without one for a
 state that is recorded nowhere."""
 
+MAKERS_OF_STATES: Final = ("with_decided", "with_measured", "RunState", "__setattr__")
 RETURN_STATES: Final = {"state_from_text", "state_from_json", "initial_state", "evolve", "with_decided"}
 
 
@@ -61,21 +62,23 @@ def test_every_way_to_make_a_state_is_noticed():
 
 def makers(source: str) -> set[str]:
     """Return the calls by which a module makes a state or changes one."""
-    tree = ast.parse(source)
-    states = set(_names_of_states(tree))
-    return {name for node in ast.walk(tree) if isinstance(node, ast.Call) and (name := _maker(node, states))}
+    if not any(maker in source for maker in (*MAKERS_OF_STATES, "replace")):
+        return set()
+    nodes = walk(ast.parse(source))
+    states = set(_names_of_states(nodes))
+    return {name for node in nodes if isinstance(node, ast.Call) and (name := _maker(node, states))}
 
 
 def _maker(call: ast.Call, states: set[str]) -> str:
     name = _last_name(call.func)
-    if name in ("with_decided", "with_measured", "RunState", "__setattr__"):
+    if name in MAKERS_OF_STATES:
         return name
     return name if name == "replace" and call.args and _is_state(call.args[0], states) else ""
 
 
-def _names_of_states(tree: ast.AST) -> Iterator[str]:
+def _names_of_states(nodes: list[ast.AST]) -> Iterator[str]:
     """The names that hold a state: annotated as one, or assigned from an expression that gives one."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.arg) and "RunState" in ast.unparse(node.annotation or ast.Name("")):
             yield node.arg
         elif isinstance(node, ast.Assign):

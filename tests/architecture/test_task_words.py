@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from engine.tasks.person.spec import SPEC
-from tests.architecture.sources import ROOT
+from tests.architecture.sources import ROOT, walk
 
 TASK: Final = ROOT / "engine" / "tasks" / "person"
 OWN_NAMES: Final = (*SPEC.term_names, *SPEC.component_names, *(metric.name for metric in SPEC.metrics))
@@ -69,15 +69,16 @@ def _found(pattern: re.Pattern[str], paths: list[Path]) -> list[str]:
     return [
         f"{path.relative_to(ROOT)}: {text[:80]!r}"
         for path in paths
-        for text in _literals(path.read_text(encoding="utf-8"))
+        if pattern.search(source := path.read_text(encoding="utf-8"))
+        for text in _literals(source)
         if pattern.search(text)
     ]
 
 
 def _literals(source: str) -> Iterator[str]:
     """Yield the texts of a module that are values; a docstring is a statement of its own."""
-    tree = ast.parse(source)
-    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
+    nodes = walk(ast.parse(source))
+    documentation = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
             yield node.value

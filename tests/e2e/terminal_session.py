@@ -114,7 +114,7 @@ class TerminalSession:
             fcntl.ioctl(self.slave, termios.FIONREAD, waiting)
             if not any(waiting):
                 return
-            time.sleep(0.02)
+            time.sleep(0.06)
 
     def text(self) -> str:
         """What the terminal shows."""
@@ -147,7 +147,7 @@ class TerminalSession:
                 return text
             if self.process.poll() is not None and not self._reader.is_alive():
                 break
-            time.sleep(0.02)
+            time.sleep(0.06)
         text = self.text()
         assert holds(text), f"waited for {what}; exit code {self.process.poll()}; the screen:\n{text}"
         return text

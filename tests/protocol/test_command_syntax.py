@@ -72,6 +72,8 @@ def test_every_command_can_be_typed() -> None:
     ("text", "sentence"),
     [
         ("", "a command is missing"),
+        ("guardian perhaps", "'perhaps' is neither on nor off"),
+        ("exclude", "no sample is named"),
         ("paus", "no command is called 'paus': did you mean 'pause'?"),
         ("lowerlr 0.5", "did you mean 'lower-lr'?"),
         ("pause now", "'now' is one argument too many"),
