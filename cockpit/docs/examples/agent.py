@@ -5,6 +5,7 @@ Start a run, then: python agent.py RUN
 
 import asyncio
 import sys
+from typing import Any
 
 from mcp import Client, StdioServerParameters
 from mcp.types import Implementation
@@ -15,26 +16,26 @@ MAX_SKIPPED = 20
 
 
 class Agent:
-    def __init__(self, client, run, seconds):
+    def __init__(self, client: Client, run: str, seconds: float) -> None:
         self.client, self.run, self.seconds = client, run, seconds
         self.skipped = 0
 
-    async def ask(self, tool, **arguments):
+    async def ask(self, tool: str, **arguments: Any) -> dict[str, Any]:
         result = await self.client.call_tool(tool, {"run": self.run, **arguments})
         if result.is_error:
             raise RuntimeError(result.content[0].text)
         return result.structured_content
 
-    async def act(self, command, *arguments, reason):
+    async def act(self, command: str, *arguments: str | float, reason: str) -> str:
         outcome = await self.ask("send", command=command, arguments=[*arguments], reason=reason)
         print(f"{command}: {outcome['text']}")
         return outcome["status"]
 
-    async def wait(self, until):
+    async def wait(self, until: str) -> None:
         while (await self.ask("wait", until=until, timeout=self.seconds))["outcome"] == "timed out":
             pass
 
-    async def enter_phases(self, last):
+    async def enter_phases(self, last: int) -> int:
         """Promote whenever the gate is ready, and halve the learning rate after a step that was not finite."""
         while (status := await self.ask("status"))["phase"] < last:
             phase, skipped = status["phase"], status["skipped_steps"]
@@ -48,7 +49,7 @@ class Agent:
             await self.ask("wait", until=f"phase>{phase} or nan>{self.skipped}", timeout=self.seconds)
         return status["step"]
 
-    async def fine_tune(self, until_step):
+    async def fine_tune(self, until_step: int) -> None:
         while await self.act("set-lr", 1e-6, reason="fine-tune the last phase") == "clamped":
             pass  # one command lowers it by a factor of 10 at most
         await self.wait(f"step>={until_step} or nan>{self.skipped}")
@@ -56,7 +57,13 @@ class Agent:
         await self.wait("activity==finished")
 
 
-async def attend(run, server=SERVER, last_phase=4, seconds=30.0, tune_steps=500):
+async def attend(
+    run: str,
+    server: StdioServerParameters = SERVER,
+    last_phase: int = 4,
+    seconds: float = 30.0,
+    tune_steps: int = 500,
+) -> dict[str, Any]:
     async with Client(server, client_info=ITSELF) as client:
         agent = Agent(client, run, seconds)
         step = await agent.enter_phases(last_phase)

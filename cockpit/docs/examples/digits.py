@@ -6,13 +6,16 @@ training-cockpit --task digits.py:Digits
 import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import TensorDataset, random_split
 
 from engine.config.tree import RunConfig, TrainingConfig
 from engine.protocol.task_spec import Component, Metric, Phase, TaskSpec, Term
-from engine.task import ExportPlan, Splits
+from engine.task import ExportPlan, Splits, Tap, Tensors
 from engine.training.data.from_dataset import from_dataset
+
+Outputs = tuple[Tensor, Tensor | None]
+"""The logits, and the redrawn image if that head is on."""
 
 
 class Config(RunConfig, frozen=True):
@@ -22,7 +25,7 @@ class Config(RunConfig, frozen=True):
 class Net(nn.Module):
     """The network; its children are the parts that the cockpit monitors."""
 
-    def __init__(self, width=64):
+    def __init__(self, width: int = 64) -> None:
         super().__init__()
         self.body = nn.Sequential(nn.Linear(64, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
         self.classify = nn.Linear(width, 10)
@@ -41,36 +44,38 @@ class Digits:
         sample_noun="image",
     )
 
-    def open_data(self, config):
+    def open_data(self, config: Config) -> Splits:
         digits, seed = load_digits(), config.training.seed
         pixels = torch.as_tensor(digits.data, dtype=torch.float32) / 16
         data = TensorDataset(pixels, torch.as_tensor(digits.target))
         train, val = random_split(data, [0.8, 0.2], generator=torch.Generator().manual_seed(0))
         return Splits(from_dataset(train, seed=seed, shuffle=True), from_dataset(val))
 
-    def build_model(self, config):
+    def build_model(self, config: Config) -> Net:
         return Net()
 
-    def forward(self, model, batch, active, tap):
+    def forward(self, model: Net, batch: Tensors, active: frozenset[str], tap: Tap) -> Outputs:
         features = model.body(batch["input"])
         redrawn = model.redraw(tap("redraw", features)) if "redraw" in active else None
         return model.classify(features), redrawn
 
-    def losses(self, outputs, batch, terms, config, tap):
+    def losses(
+        self, outputs: Outputs, batch: Tensors, terms: tuple[str, ...], config: Config, tap: Tap
+    ) -> dict[str, Tensor]:
         logits, redrawn = outputs
         losses = {"cross_entropy": F.cross_entropy(logits.float(), batch["target"])}
         if "redraw_error" in terms:
             losses["redraw_error"] = F.mse_loss(redrawn.float(), batch["input"])
         return losses
 
-    def score(self, outputs, batch, config):
+    def score(self, outputs: Outputs, batch: Tensors, config: Config) -> Tensors:
         return {"right": (outputs[0].argmax(1) == batch["target"]).sum()}
 
-    def metrics(self, sums, count):
+    def metrics(self, sums: Tensors, count: int) -> dict[str, float]:
         return {"accuracy": float(sums["right"]) / count}
 
-    def export_plan(self, config):
+    def export_plan(self, config: Config) -> ExportPlan:
         return ExportPlan({"input": torch.rand(2, 64)}, {"classes": [*"0123456789"]})
 
-    def export_outputs(self, outputs):
+    def export_outputs(self, outputs: Outputs) -> Tensors:
         return {"probabilities": outputs[0].softmax(1)}

@@ -8,26 +8,28 @@ import sys
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
+from transformers.utils import ModelOutput
 
 from cockpit.huggingface import CockpitCallback
 
 LENGTH = 64
 
 
-def chunks():
+def chunks() -> list[dict[str, Tensor]]:
     """Return pieces of Python's own documentation as tensors of byte numbers."""
     text = "\n".join(pydoc_data.topics.topics.values())[:60_000]
     tokens = torch.tensor([min(ord(character), 127) for character in text])
     return [{"input_ids": piece, "labels": piece} for piece in tokens.split(LENGTH)[:-1]]
 
 
-def main(run, steps=60):
+def main(run: str, steps: int = 60) -> None:
     """Train for some steps under the name `run`, and save the result as the trainer does."""
     cockpit = CockpitCallback(run)
     smoothing = cockpit.knob("smoothing", 0.05, low=0.0, high=0.5)  # `set-knob smoothing 0.2` while it trains
 
-    def loss(outputs, labels, num_items_in_batch=None):
+    def loss(outputs: ModelOutput, labels: Tensor, num_items_in_batch: Tensor | None = None) -> Tensor:
         logits = outputs.logits[:, :-1].flatten(0, 1)
         return F.cross_entropy(logits, labels[:, 1:].flatten(), label_smoothing=smoothing())
 

@@ -4,28 +4,29 @@ python lightning_trainer.py my-run
 """
 
 import sys
+from collections.abc import Callable
 
 import pytorch_lightning as L
 import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset, random_split
 
 from cockpit.lightning import CockpitCallback
 
 
 class Digits(L.LightningModule):
-    def __init__(self, smoothing):
+    def __init__(self, smoothing: Callable[[], float]) -> None:
         super().__init__()
         self.smoothing = smoothing
         self.net = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
 
-    def training_step(self, batch, batch_idx):
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         images, labels = batch
         return F.cross_entropy(self.net(images), labels, label_smoothing=self.smoothing())
 
-    def validation_step(self, batch, batch_idx):
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
         images, labels = batch
         out = self.net(images)
         self.log("val_loss", F.cross_entropy(out, labels))
@@ -38,7 +39,7 @@ class Digits(L.LightningModule):
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
 
-def main(run, epochs=4):
+def main(run: str, epochs: int = 4) -> None:
     """Train for some epochs under the name `run`; the trainer saves its checkpoints as always."""
     digits = load_digits()
     images = torch.tensor(digits.data, dtype=torch.float32) / 16

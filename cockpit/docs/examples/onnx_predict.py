@@ -6,19 +6,23 @@ python onnx_predict.py model.onnx photo.jpg X,Y,WIDTH,HEIGHT mask.png
 import json
 import math
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 from PIL import Image
+
+Box = tuple[float, float, float, float]
 
 
 class MaskPredictor:
-    def __init__(self, file):
+    def __init__(self, file: str) -> None:
         self.session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
         about = json.loads(self.session.get_modelmeta().custom_metadata_map["training-cockpit"])
         self.before, self.after = about["preprocessing"], about["postprocessing"]
 
-    def region(self, box):
+    def region(self, box: Sequence[float]) -> Box:
         """Return left, top, right and bottom of the region that the network reads for a box (x, y, width, height)."""
         edges = [], []
         for start, side in zip(box[:2], box[2:], strict=True):
@@ -33,14 +37,14 @@ class MaskPredictor:
             left, top, right, bottom = x - high * width / height, y - high, x + high * width / height, y + high
         return left, top, right, bottom
 
-    def probabilities(self, image, regions):
+    def probabilities(self, image: Image.Image, regions: Sequence[Box]) -> NDArray[np.float32]:
         """Return the probabilities of the classes for N regions of an RGB image: (N, classes, height, width)."""
         height, width = self.before["size"]
         crops = [resample(np.asarray(image), region, (width, height)) for region in regions]
         inputs = np.stack(crops).transpose(0, 3, 1, 2).astype(np.float32) / 255
         return self.session.run(["probabilities"], {"image": inputs})[0]
 
-    def paste(self, probabilities, region, size):
+    def paste(self, probabilities: NDArray[np.float32], region: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
         """Return the class of each pixel of an image of `size` (width, height); background outside of the region."""
         left, top, right, bottom = region
         columns, rows = (
@@ -56,7 +60,7 @@ class MaskPredictor:
         return classes
 
 
-def resample(pixels, box, size):
+def resample(pixels: NDArray[np.generic], box: Box, size: tuple[int, int]) -> NDArray[np.generic]:
     """Return the part of `pixels` in `box` at `size` (width, height), with the border repeated outside of them."""
     height, width = pixels.shape[:2]
     left, top = (max(math.ceil(-edge), 0) for edge in box[:2])
@@ -66,7 +70,7 @@ def resample(pixels, box, size):
     return np.asarray(Image.fromarray(padded).resize(size, Image.Resampling.BILINEAR, box=moved))
 
 
-def main(model, photo, box, output):
+def main(model: str, photo: str, box: str, output: str) -> None:
     predictor = MaskPredictor(model)
     image = Image.open(photo).convert("RGB")
     region = predictor.region([float(number) for number in box.split(",")])

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset, random_split
 from cockpit import Cockpit
 
 
-def main(run, epochs=5, resume=False):
+def main(run: str, epochs: int = 5, resume: bool = False) -> None:
     """Train for some epochs under the name `run`, or go on with it from its newest checkpoint."""
     torch.manual_seed(0)
     digits = load_digits()

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 from cockpit import Cockpit
 
 
-def main(run, epochs=5, resume=False):
+def main(run: str, epochs: int = 5, resume: bool = False) -> None:
     """Train for some epochs under the name `run`, or go on with it from its newest checkpoint."""
     x = torch.linspace(-3, 3, 512)[:, None]
     data = TensorDataset(x, x.sin())
