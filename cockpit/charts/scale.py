@@ -8,7 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from cockpit.charts.columns import Band, Floats
+from cockpit.charts.columns.band import Band
+from cockpit.charts.columns.source import Floats
 from engine.protocol.record import record
 
 Bounds = tuple[float, float]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from cockpit.charts.annotations.marks import NO_MARKS, Marks
-from cockpit.charts.columns import Columns, ColumnWindow
+from cockpit.charts.columns.source import Columns
+from cockpit.charts.columns.window import ColumnWindow
 from cockpit.charts.inks import Ink
 from cockpit.charts.scale import FREE, Bounds, Scale
 from engine.protocol.record import record

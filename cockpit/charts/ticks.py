@@ -6,7 +6,7 @@ import math
 from itertools import pairwise
 from typing import Final
 
-from cockpit.charts.columns import AxisKind
+from cockpit.charts.columns.window import AxisKind
 from cockpit.charts.scale import Scale
 
 MAX_LABEL: Final = 8

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from cockpit.charts.columns import ColumnWindow, StepAxis
+from cockpit.charts.columns.window import ColumnWindow, StepAxis
 from engine.protocol.record import record
 
 ZOOM: Final = 2.0

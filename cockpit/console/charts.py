@@ -11,13 +11,13 @@ from rich.text import Text
 
 from cockpit.charts.annotations.marks import Marks, head, marks_of
 from cockpit.charts.annotations.past import GRADIENT_BOUND, past_of
-from cockpit.charts.build import ChartInputs, Options
 from cockpit.charts.chart_specs import Spec, chance_of, charts_for
-from cockpit.charts.columns import StepAxis
+from cockpit.charts.columns.window import StepAxis
 from cockpit.charts.draw.canvas import ink_of
 from cockpit.charts.draw.glyphs import ASCII, BRAILLE, Glyphs
 from cockpit.charts.draw.plot import draw
 from cockpit.charts.inks import Ink
+from cockpit.charts.inputs import ChartInputs, Options
 from cockpit.charts.scale import FREE
 from cockpit.charts.view import View
 from cockpit.console.curves import MetricCurve, fact_lines, read_curves, summary_metrics

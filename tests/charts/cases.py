@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cockpit.charts.annotations.marks import NO_MARKS, Mark, Marks
-from cockpit.charts.build import ChartInputs, Options
 from cockpit.charts.chart_specs import Spec
 from cockpit.charts.draw.canvas import Canvas
 from cockpit.charts.draw.glyphs import MARKERS, Marker
 from cockpit.charts.draw.plot import draw
+from cockpit.charts.inputs import ChartInputs, Options
 from cockpit.charts.view import View
 from cockpit.text.event_info import MarkKind
 from tests.charts.array_history import ArrayHistory

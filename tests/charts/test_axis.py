@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cockpit.charts.chart_specs import Spec
-from cockpit.charts.columns import ColumnWindow, StepAxis
+from cockpit.charts.columns.window import ColumnWindow, StepAxis
 from cockpit.charts.ticks import clock_label, place_label, place_ticks
 from cockpit.charts.view import Extent, View, whole_run
 from tests.charts.array_history import ArrayHistory

@@ -10,7 +10,7 @@ from cockpit.charts.annotations.levels import levels_of
 from cockpit.charts.annotations.marks import Mark, Marks, head, line, marks_of
 from cockpit.charts.annotations.past import InForce
 from cockpit.charts.chart_specs import Spec, charts_for, charts_of, label_of, letter_of, short_label, slot_of
-from cockpit.charts.columns import ColumnWindow
+from cockpit.charts.columns.window import ColumnWindow
 from cockpit.charts.draw.canvas import Area, Canvas, ink_of, paper_of
 from cockpit.charts.draw.glyphs import ASCII, BRAILLE
 from cockpit.charts.draw.legend import draw_legend

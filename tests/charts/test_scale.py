@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cockpit.charts.columns import Band, band
+from cockpit.charts.columns.band import Band, band
 from cockpit.charts.scale import robust_scale
 from tests.charts.array_history import ArrayHistory
 from tests.charts.cases import CASES

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cockpit.charts.smoothing import STRENGTHS, smoothed, stronger
+from cockpit.charts.columns.smoothing import STRENGTHS, smoothed, stronger
 
 
 def test_nothing_is_changed_at_strength_zero() -> None:

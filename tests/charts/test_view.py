@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from cockpit.charts.columns import ColumnWindow
+from cockpit.charts.columns.window import ColumnWindow
 from cockpit.charts.view import MOVES, Extent, View, recorded, whole_run
 from cockpit.preferences.keymap import KEYS
 

@@ -9,7 +9,7 @@ from itertools import dropwhile, pairwise
 
 from cockpit.charts.annotations.past import InForce, Past
 from cockpit.charts.chart_specs import Spec
-from cockpit.charts.columns import ColumnWindow
+from cockpit.charts.columns.window import ColumnWindow
 from cockpit.charts.inks import Ink
 from cockpit.charts.scene import Level
 from cockpit.charts.ticks import compact

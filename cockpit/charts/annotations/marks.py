@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cockpit.charts.columns import ColumnWindow
+from cockpit.charts.columns.window import ColumnWindow
 from cockpit.charts.draw.glyphs import ChartSigns
 from cockpit.charts.inks import Ink
 from cockpit.text.event_info import MarkKind

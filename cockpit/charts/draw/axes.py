@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from cockpit.charts.columns import ColumnWindow, Flags, StepAxis
+from cockpit.charts.columns.source import Flags
+from cockpit.charts.columns.window import ColumnWindow, StepAxis
 from cockpit.charts.draw.canvas import Area, Canvas
 from cockpit.charts.draw.glyphs import Glyphs
 from cockpit.charts.draw.layout import Layout

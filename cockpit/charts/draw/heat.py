@@ -7,7 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from cockpit.charts.columns import Band, Columns, band, bridged
+from cockpit.charts.columns.band import Band, band, bridged
+from cockpit.charts.columns.source import Columns
 from cockpit.charts.draw.axes import AxisSpace
 from cockpit.charts.draw.canvas import SPACE, Area, Canvas, on_paper
 from cockpit.charts.draw.glyphs import Glyphs

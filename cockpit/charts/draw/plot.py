@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from cockpit.charts.build import ChartInputs, Options, build, metrics_of
+from cockpit.charts.build import build, metrics_of
 from cockpit.charts.chart_specs import Spec
 from cockpit.charts.draw.axes import draw_axes, draw_steps
 from cockpit.charts.draw.canvas import Area, Canvas
@@ -17,6 +17,7 @@ from cockpit.charts.draw.lines import draw_lines
 from cockpit.charts.draw.overlay import draw_cursor, draw_marks
 from cockpit.charts.draw.stack import draw_stack
 from cockpit.charts.inks import Ink
+from cockpit.charts.inputs import ChartInputs, Options
 from cockpit.charts.scene import ChartScene, Heat, LineChart, Pane
 from engine.protocol.record import record
 

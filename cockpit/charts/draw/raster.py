@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cockpit.charts.columns import Flags, Floats
+from cockpit.charts.columns.source import Flags, Floats
 from cockpit.charts.draw.glyphs import Glyphs
 from cockpit.charts.scale import Scale
 

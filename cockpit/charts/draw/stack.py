@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cockpit.charts.columns import Floats, band, bridged
+from cockpit.charts.columns.band import band, bridged
+from cockpit.charts.columns.source import Floats
 from cockpit.charts.draw.axes import AxisSpace
 from cockpit.charts.draw.canvas import Area, Canvas, on_paper
 from cockpit.charts.draw.glyphs import Glyphs

@@ -11,7 +11,7 @@ import pytest
 from cockpit.charts.annotations.levels import levels_of, placed
 from cockpit.charts.annotations.past import past_of
 from cockpit.charts.chart_specs import charts_for
-from cockpit.charts.columns import ColumnWindow
+from cockpit.charts.columns.window import ColumnWindow
 from cockpit.charts.inks import Ink
 from cockpit.charts.scene import Level
 from engine.journal.reader import Entry

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cockpit.charts.chart_specs import Spec
-from cockpit.charts.columns import ColumnWindow
+from cockpit.charts.columns.window import ColumnWindow
 from cockpit.charts.draw.glyphs import MARKERS, Marker
 from cockpit.charts.view import View
 from tests.charts.array_history import ArrayHistory

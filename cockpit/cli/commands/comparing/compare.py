@@ -12,9 +12,9 @@ from typing import Final, cast
 import numpy as np
 
 from cockpit.charts.annotations.marks import NO_MARKS
-from cockpit.charts.build import ChartInputs, Options
 from cockpit.charts.draw.glyphs import ASCII, BRAILLE
 from cockpit.charts.draw.plot import draw
+from cockpit.charts.inputs import ChartInputs, Options
 from cockpit.charts.view import View
 from cockpit.cli.output import entry_to_json, float_values, print_json, print_lines, table
 from cockpit.terminal.encoding import shows_unicode

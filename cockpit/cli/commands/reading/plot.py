@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from cockpit.charts.columns import AxisKind, StepAxis
+from cockpit.charts.columns.window import AxisKind, StepAxis
 from cockpit.cli.metric_names import known_keys
 from cockpit.cli.output import print_lines
 from cockpit.console.charts import PrintedCurves, chart_lines, read_printed

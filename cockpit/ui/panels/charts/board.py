@@ -9,9 +9,9 @@ from textual import events
 from textual.containers import Container
 from textual.timer import Timer
 
-from cockpit.charts.build import ChartInputs
 from cockpit.charts.chart_specs import charts_for, charts_of
 from cockpit.charts.draw.glyphs import Marker
+from cockpit.charts.inputs import ChartInputs
 from cockpit.charts.paging import Shape, page_of, shape_for
 from cockpit.ui.panels.charts.chart import ChartView
 from engine.protocol.task_spec import NO_SPEC, TaskSpec

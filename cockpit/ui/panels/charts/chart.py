@@ -11,16 +11,16 @@ from rich.style import Style
 from textual.geometry import Region
 from textual.strip import Strip
 
-from cockpit.charts.build import ChartInputs, Options
 from cockpit.charts.chart_specs import Spec
+from cockpit.charts.columns.smoothing import stronger
 from cockpit.charts.draw.canvas import Canvas, ink_of, paper_of
 from cockpit.charts.draw.glyphs import MARKERS, Marker
 from cockpit.charts.draw.lines import line_scale
 from cockpit.charts.draw.plot import Picture, draw
 from cockpit.charts.inks import Ink
+from cockpit.charts.inputs import ChartInputs, Options
 from cockpit.charts.scale import Scale
 from cockpit.charts.scene import Body, Heat, LineChart
-from cockpit.charts.smoothing import stronger
 from cockpit.ui.panels.charts.colours import ink_styles
 from cockpit.ui.panels.charts.mouse import ChartMouse
 from cockpit.ui.panels.toolkit.fast_lines import FastLines

@@ -12,8 +12,8 @@ from textual.app import ComposeResult
 
 from cockpit.charts.annotations.marks import NO_MARKS, Marks, marks_of
 from cockpit.charts.annotations.past import GRADIENT_BOUND, Past, past_of
-from cockpit.charts.build import ChartInputs
 from cockpit.charts.draw.glyphs import MARKERS, Marker
+from cockpit.charts.inputs import ChartInputs
 from cockpit.charts.view import MOVES, View
 from cockpit.session.session import Session, SessionUpdate
 from cockpit.ui.panels.charts.board import ChartBoard

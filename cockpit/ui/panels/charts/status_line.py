@@ -8,9 +8,9 @@ from textual.content import Content
 from textual.widgets import Static
 
 from cockpit.charts.annotations.marks import Mark, head
-from cockpit.charts.build import ChartInputs
 from cockpit.charts.draw.axes import place_text
 from cockpit.charts.draw.glyphs import Glyphs
+from cockpit.charts.inputs import ChartInputs
 from cockpit.charts.ticks import step_label
 from cockpit.charts.view import recorded
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from cockpit.charts.build import Underlay
-from cockpit.charts.columns import AxisKind, StepAxis
+from cockpit.charts.columns.window import AxisKind, StepAxis
+from cockpit.charts.inputs import Underlay
 from cockpit.session.history.other_run import OtherRun
 from cockpit.ui.panels.charts.x_axis import axis_of
 from engine.errors import UserError

@@ -8,7 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from cockpit.charts.columns import AxisKind, Floats, StepAxis
+from cockpit.charts.columns.source import Floats
+from cockpit.charts.columns.window import AxisKind, StepAxis
 from cockpit.session.history.other_run import OtherRun
 from cockpit.session.history.progress import StepProgress
 from engine.journal.tail import JournalTail

@@ -9,12 +9,12 @@ from textual import events
 from textual.containers import Container
 
 from cockpit.charts.annotations.marks import NO_MARKS
-from cockpit.charts.build import ChartInputs, Options
-from cockpit.charts.columns import AxisKind
+from cockpit.charts.columns.smoothing import stronger
+from cockpit.charts.columns.window import AxisKind
 from cockpit.charts.draw.axes import place_text
 from cockpit.charts.draw.glyphs import Marker
+from cockpit.charts.inputs import ChartInputs, Options
 from cockpit.charts.paging import page_of, shape_for
-from cockpit.charts.smoothing import stronger
 from cockpit.charts.ticks import compact
 from cockpit.charts.view import MOVES, Extent, View
 from cockpit.ui.panels.charts.chart import ChartView

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cockpit.charts.chart_specs import Spec, charts_for
-from cockpit.charts.columns import AxisKind, Columns, Floats, StepAxis
+from cockpit.charts.columns.source import Columns, Floats
+from cockpit.charts.columns.window import AxisKind, StepAxis
 from cockpit.console.curves import summary_metrics
 from cockpit.ui.panels.comparing.runs import ComparedRun
 from engine.protocol.record import record

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from cockpit.charts.columns import AxisKind, StepAxis
+from cockpit.charts.columns.window import AxisKind, StepAxis
 from cockpit.console.summary import is_intervention
 from cockpit.session.history.other_run import OtherRun
 from cockpit.ui.panels.charts.x_axis import axis_of

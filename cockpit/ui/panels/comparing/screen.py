@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import ContentSwitcher, Static
 
-from cockpit.charts.columns import AxisKind
+from cockpit.charts.columns.window import AxisKind
 from cockpit.preferences.key_binding import KeyBinding, shown
 from cockpit.preferences.key_names import bound_as
 from cockpit.preferences.keymap import KEYS, lookup

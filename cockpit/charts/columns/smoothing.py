@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from cockpit.charts.columns import Floats
+from cockpit.charts.columns.source import Floats
 
 STRENGTHS: Final = (0.0, 0.6, 0.8, 0.9, 0.97)
 """Shares of the past that a curve keeps per column; 0 draws the raw curve alone."""

@@ -1,0 +1,95 @@
+"""Texts of a chart: its title, its tags, its legend, and the labels of a heat map's rows."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from cockpit.charts.annotations.past import at_step
+from cockpit.charts.chart_specs import Spec, chance_of, label_of, letter_of, short_label, slot_of
+from cockpit.charts.inks import Ink
+from cockpit.charts.inputs import ChartInputs, Options
+from cockpit.charts.scene import LegendItem, LineChart, Pane, Stack
+from cockpit.charts.ticks import compact, narrow
+
+_MAX_NAME: Final = 24
+"""Most characters of another run's name."""
+
+
+def _value(feed: ChartInputs, metric: str) -> float | None:
+    cursor = feed.view.cursor
+    return feed.source.newest(metric) if cursor is None else feed.source.at(metric, cursor)
+
+
+def heat_label(metric: str, metrics: tuple[str, ...], feed: ChartInputs, width: int) -> str:
+    """Return a module's name and value if both fit, else the name, shortened if needed."""
+    labels = [label_of(other, metrics) for other in metrics]
+    name, value = label_of(metric, metrics), _value(feed, metric)
+    short = short_label(name, labels)
+    shown = "" if value is None else narrow(value, 6)
+    room = width - 7
+    fitting = next((text for text in (name, short) if len(text) <= room), None)
+    if fitting is not None:
+        return f"{fitting:<{room}} {shown:>6}"
+    return name if len(name) <= width else short
+
+
+def legend_of(spec: Spec, feed: ChartInputs, metrics: tuple[str, ...]) -> tuple[LegendItem, ...]:
+    """Return the legend: each curve with its value at the cursor, or its newest one."""
+    values = {metric: _value(feed, metric) for metric in metrics}
+    total = sum(abs(value) for value in values.values() if value is not None and math.isfinite(value))
+    items: list[LegendItem] = []
+    labels = [spec.label(metric, metrics) for metric in metrics]
+    for position, (metric, value) in enumerate(values.items()):
+        slot = slot_of(metric, position, feed.terms)
+        chance = _chance(spec, feed, metric)
+        shown = (spec.kind == "stack" and _share(value, total)) or ("-" if value is None else narrow(value))
+        label = labels[position]
+        known = "" if chance is None else narrow(chance)
+        items.append(LegendItem(letter_of(slot), slot, label, shown, known, short_label(label, labels)))
+    return tuple(items)
+
+
+def _share(value: float | None, total: float) -> str:
+    """Return the share of a stacked curve; empty string for one without a finite value."""
+    return f"{abs(value) / total:.1%}" if value is not None and math.isfinite(value) and total > 0 else ""
+
+
+def _chance(spec: Spec, feed: ChartInputs, metric: str) -> float | None:
+    if metric == "loss/total":
+        cursor = feed.view.cursor
+        then = at_step(feed.in_force, feed.extent.last if cursor is None else cursor)
+        return None if then is None else then.total_chance(feed.chance)
+    return chance_of(metric, feed.chance) if spec.kind == "lines" else None
+
+
+def title_of(spec: Spec, options: Options, feed: ChartInputs, metrics: tuple[str, ...]) -> str:
+    """Return the title of a chart: the chosen metrics, or the name of the chart."""
+    if options.metrics is not None and metrics:
+        return ", ".join(metrics)
+    has_levels = spec.kind == "lines" and any(chance_of(metric, feed.chance) is not None for metric in metrics)
+    return f"{spec.title} / chance level" if has_levels else spec.title
+
+
+def tags_of(spec: Spec, options: Options, panes: list[Pane], feed: ChartInputs) -> tuple[str, ...]:
+    """Return the tags of a chart, those that are dropped first for lack of room at the beginning."""
+    body = panes[0].body if panes else None
+    tags: list[str] = []
+    if isinstance(body, LineChart):
+        tags += [f"below {_shortened(under.name)}" for under in feed.under if body.under]
+        tags += [level.text for level in body.levels if level.ink != Ink.CHANCE]
+    if feed.axis is not None:
+        tags.append(feed.axis.kind)
+    if spec.kind == "lines" and options.smoothing:
+        tags.append(f"smooth {compact(options.smoothing)}")
+    if spec.kind == "lines" and options.log:
+        tags.append("log")
+    if options.locked and not isinstance(body, Stack):
+        tags.append("y locked")
+    if feed.recent and panes:
+        tags.append(f"newest {round(panes[-1].window.span)} steps")
+    return tuple(tags)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 3]}..."
