@@ -20,7 +20,7 @@ from cockpit.preferences.settings import Settings
 from cockpit.session.session import Session
 from cockpit.text.event_info import MarkKind
 from cockpit.ui.dialogs.action_table import ACTIONS, unsupported, without_effect
-from cockpit.ui.panels.status.remedies import remedies_of
+from cockpit.ui.panels.status.alerts.remedies import remedies_of
 from cockpit.ui.screens.help import table
 from engine.journal.reader import JournalReader
 from engine.protocol import commands as c

@@ -7,14 +7,14 @@ from functools import partial
 from typing import Final
 
 from cockpit.session.session import Session
-from cockpit.text.command_text import describe_outcome, title
+from cockpit.text.command_text import describe_outcome
 from cockpit.text.format import clip_text, listed, number, plural, rate
-from cockpit.ui.dialogs import openers
-from cockpit.ui.dialogs.openers import Plan, Reason, Send, Situation
+from cockpit.ui.dialogs.plans import inputs, recovery, switches
+from cockpit.ui.dialogs.plans.plan import Plan, Reason, Send, Situation
 from engine.protocol import commands as c
 from engine.protocol.commands import Command
 from engine.protocol.decide import Outcome
-from engine.protocol.events import Activity, Status
+from engine.protocol.events import Status
 from engine.protocol.record import record
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import TaskSpec
@@ -41,73 +41,25 @@ class Action:
     looks: bool = False
 
 
-def _sends(command_of: Callable[[RunState], Command], op: str) -> Action:
-    """Return the action that sends one command, with the name `op`."""
-
-    def plan(situation: Situation) -> Plan:
-        return Send(command_of(situation.state))
-
-    def effect(situation: Situation) -> Effect:
-        return _effect_of(situation, command_of(situation.state))
-
-    return Action(plan, effect, (op,))
-
-
 def _effect_of(situation: Situation, command: Command) -> Effect:
     """Return what `command` adds to the pending commands."""
     outcome = situation.session.soon.outcome_of(command)
     return Effect(outcome.status is not Status.REFUSED, describe_outcome(outcome))
 
 
-def _pause(situation: Situation) -> Plan:
-    # The state may show a command's effect before its answer is read: that one is over, and the key means the next.
-    sent = [p.command for p in situation.session.pending if isinstance(p.command, c.Pause | c.Resume)]
-    on_its_way = [command for command in sent if situation.session.now.outcome_of(command).event is not None]
-    if on_its_way:
-        return Reason(f"{title(on_its_way[-1])} is on its way already")
-    return Send(_pause_or_resume(situation.state))
-
-
-def _pause_effect(situation: Situation) -> Effect:
-    plan = _pause(situation)
-    return _effect_of(situation, plan.command) if isinstance(plan, Send) else Effect(False, _reason(plan))
-
-
-def _pause_or_resume(state: RunState) -> Command:
-    return c.Resume() if state.activity is Activity.PAUSED else c.Pause()
-
-
-_SWITCHES: Final = (c.EnableRefinement.op, c.DisableRefinement.op)
-
-
-def _toggle(name: str, state: RunState) -> Command:
-    return c.DisableRefinement(name) if name in state.refinements else c.EnableRefinement(name)
-
-
-def _toggle_named(situation: Situation) -> Plan:
-    spec = situation.state.spec
-    if situation.argument not in spec.component_names:
-        return Reason(f"no {spec.component_noun} is called {situation.argument!r}")
-    return Send(_toggle(situation.argument, situation.state))
-
-
-def _toggle_numbered(number: int, situation: Situation) -> Plan:
-    spec = situation.state.spec
-    if number > len(spec.components):
-        count = len(spec.components)
-        only = f"only {count}" if count else f"no {plural(spec.component_noun)}"
-        return Reason(f"there is no {spec.component_noun} {number}: the task has {only}")
-    return Send(_toggle(spec.components[number - 1].name, situation.state))
-
-
-def _switches(number: int) -> Action:
-    """Return the action that switches the component with this number, counted from 1."""
+def _decided(plan: Callable[[Situation], Plan], *ops: str) -> Action:
+    """Return the action that sends the command of its plan, one of `ops`, or has a reason not to."""
 
     def effect(situation: Situation) -> Effect:
-        plan = _toggle_numbered(number, situation)
-        return _effect_of(situation, plan.command) if isinstance(plan, Send) else Effect(False, _reason(plan))
+        found = plan(situation)
+        return _effect_of(situation, found.command) if isinstance(found, Send) else Effect(False, _reason(found))
 
-    return Action(partial(_toggle_numbered, number), effect, _SWITCHES)
+    return Action(plan, effect, ops)
+
+
+def _sends(command_of: Callable[[RunState], Command], op: str) -> Action:
+    """Return the action that sends one command, with the name `op`."""
+    return _decided(lambda situation: Send(command_of(situation.state)), op)
 
 
 def _opens(plan: Callable[[Situation], Plan], says: Callable[[RunState], str], *ops: str) -> Action:
@@ -165,30 +117,32 @@ def _histogram_effect(situation: Situation) -> Effect:
     return Effect(True, f"those kept: {only_kept}" if only_kept else "those kept, or new ones at the next step")
 
 
+_SWITCHES: Final = (c.EnableRefinement.op, c.DisableRefinement.op)
+
 ACTIONS: Final[Mapping[str, Action]] = {
-    "pause": Action(_pause, _pause_effect, (c.Pause.op, c.Resume.op)),
+    "pause": _decided(switches.pause, c.Pause.op, c.Resume.op),
     "step": _sends(lambda state: c.RunSteps(1), c.RunSteps.op),
     "lower_lr": _sends(lambda state: c.ScaleLr(0.5), c.ScaleLr.op),
     "raise_lr": _sends(lambda state: c.ScaleLr(2.0), c.ScaleLr.op),
-    "set_lr": _opens(openers.learning_rate, lambda state: f"{rate(state.lr)} now", c.SetLr.op),
-    "promote": Action(openers.promote, _promote_effect, (c.PromotePhase.op,)),
+    "set_lr": _opens(inputs.learning_rate, lambda state: f"{rate(state.lr)} now", c.SetLr.op),
+    "promote": Action(inputs.promote, _promote_effect, (c.PromotePhase.op,)),
     "demote": _sends(lambda state: c.DemotePhase(), c.DemotePhase.op),
-    **{f"toggle_{number}": _switches(number) for number in range(1, 10)},
-    "toggle": _reasoned(_toggle_named, lambda situation: f"switch {situation.argument}", *_SWITCHES),
-    "weight": _opens(openers.weight, _weights, c.SetLossWeight.op),
-    "knob": _reasoned(openers.knob, openers.knobs_say, c.SetKnob.op),
+    **{f"toggle_{number}": _decided(partial(switches.toggle_numbered, number), *_SWITCHES) for number in range(1, 10)},
+    "toggle": _reasoned(switches.toggle_named, lambda situation: f"switch {situation.argument}", *_SWITCHES),
+    "weight": _opens(inputs.weight, _weights, c.SetLossWeight.op),
+    "knob": _reasoned(inputs.knob, inputs.knobs_say, c.SetKnob.op),
     "checkpoint": _sends(lambda state: c.SaveCheckpoint(), c.SaveCheckpoint.op),
-    "rollback": _reasoned(openers.rollback, openers.rollback_says, c.Rollback.op),
+    "rollback": _reasoned(recovery.rollback, recovery.rollback_says, c.Rollback.op),
     "validate": _sends(lambda state: c.Validate(), c.Validate.op),
-    "optimizer": _opens(openers.optimizer, lambda state: f"{state.optimizer} now", c.SetOptimizer.op),
-    "batch": _opens(openers.batch, _batch, c.SetAccumulation.op, c.SetBatchSize.op),
-    "clip": _opens(openers.clip, lambda state: f"{clip_text(state.gradient_clip)} now", c.SetGradientClip.op),
-    "note": _opens(openers.note, lambda state: f"at step {state.step}", c.AddNote.op),
-    "undo": _reasoned(openers.undo, openers.undo_says),
+    "optimizer": _opens(inputs.optimizer, lambda state: f"{state.optimizer} now", c.SetOptimizer.op),
+    "batch": _opens(inputs.batch, _batch, c.SetAccumulation.op, c.SetBatchSize.op),
+    "clip": _opens(inputs.clip, lambda state: f"{clip_text(state.gradient_clip)} now", c.SetGradientClip.op),
+    "note": _opens(inputs.note, lambda state: f"at step {state.step}", c.AddNote.op),
+    "undo": _reasoned(recovery.undo, recovery.undo_says),
     "guardian": _sends(lambda state: c.SetGuardian(not state.guardian), c.SetGuardian.op),
     "autopilot": _sends(lambda state: c.SetAutopilot(not state.autopilot), c.SetAutopilot.op),
-    "remedies": _reasoned(openers.remedies, openers.remedies_says),
-    "histogram": Action(openers.histogram, _histogram_effect, (c.TakeHistogram.op,), looks=True),
+    "remedies": _reasoned(recovery.remedies, recovery.remedies_says),
+    "histogram": Action(inputs.histogram, _histogram_effect, (c.TakeHistogram.op,), looks=True),
 }
 """Every action that can send a command. "toggle" takes the name of a component, "histogram" that of a layer."""
 

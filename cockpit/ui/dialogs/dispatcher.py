@@ -15,7 +15,7 @@ from cockpit.ui.dialogs.action_table import ACTIONS, Effect, effect, refusal
 from cockpit.ui.dialogs.box import CARE, FAIL, PASS
 from cockpit.ui.dialogs.confirmations import asked_first
 from cockpit.ui.dialogs.dialog import Dialog
-from cockpit.ui.dialogs.openers import Open, Reason, Send, Situation
+from cockpit.ui.dialogs.plans.plan import Open, Reason, Send, Situation
 from engine.journal.reader import Entry
 from engine.protocol.commands import Command, PromotePhase
 from engine.protocol.events import Status

@@ -9,7 +9,8 @@ from textual.timer import Timer
 
 from cockpit.text.format import escape_control
 from cockpit.ui.dialogs.dispatcher import Severity
-from cockpit.ui.panels.toolkit.line_panel import LinePanel, wrapped
+from cockpit.ui.panels.toolkit.line_panel import LinePanel
+from cockpit.ui.panels.toolkit.line_parts import wrapped
 
 _SECONDS: Final[dict[Severity, float]] = {"information": 5.0, "warning": 8.0, "error": 15.0}
 _MOST_LINES: Final = 3

@@ -25,7 +25,7 @@ from cockpit.text.next_steps import End
 from cockpit.ui.dialogs.action_table import unsupported
 from cockpit.ui.dialogs.dispatcher import ActionDispatcher
 from cockpit.ui.panels.charts.grid import ChartGrid
-from cockpit.ui.panels.status.alert_banner import Banner
+from cockpit.ui.panels.status.alerts.banner import Banner
 from cockpit.ui.panels.status.header import Header
 from cockpit.ui.panels.status.pending_commands import PendingStrip
 from cockpit.ui.panels.toolkit.panel import Panel

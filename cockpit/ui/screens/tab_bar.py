@@ -12,7 +12,7 @@ from textual.widgets import Static
 from cockpit.preferences.key_binding import KeyBinding
 from cockpit.preferences.key_names import shown_key
 from cockpit.preferences.keymap import KEYS
-from cockpit.ui.panels.toolkit.line_panel import cut
+from cockpit.ui.panels.toolkit.line_parts import cut
 
 _SHOW: Final = "show_"
 

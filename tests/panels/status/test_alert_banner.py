@@ -8,8 +8,8 @@ import pytest
 
 from cockpit.session.incidents.incidents import Incidents, is_alert
 from cockpit.session.session import Session
-from cockpit.ui.panels.status.alert_banner import Banner
-from cockpit.ui.panels.status.incidents import account
+from cockpit.ui.panels.status.alerts.account import account
+from cockpit.ui.panels.status.alerts.banner import Banner
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Event, Status

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from cockpit.session.session import Session
-from cockpit.ui.panels.status.components import ComponentsPanel, MetricSum
+from cockpit.ui.panels.status.component_rows import MetricSum
+from cockpit.ui.panels.status.components import ComponentsPanel
 from engine.protocol import commands as c
 from engine.tasks.person.spec import REFINEMENTS
 from tests.panels.stage import Stage

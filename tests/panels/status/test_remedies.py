@@ -10,7 +10,8 @@ from types import MappingProxyType
 import pytest
 
 from cockpit.session.incidents.incidents import Incident, incidents_of
-from cockpit.ui.panels.status.remedies import blamed_component, remedies_of
+from cockpit.ui.panels.status.alerts.blame import blamed_component
+from cockpit.ui.panels.status.alerts.remedies import remedies_of
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.decide import decide

@@ -8,7 +8,8 @@ import pytest
 from textual.content import Content
 
 from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
-from cockpit.ui.panels.toolkit.line_panel import LinePanel, cut, flow, padded, part, since, wrapped
+from cockpit.ui.panels.toolkit.line_panel import LinePanel, since
+from cockpit.ui.panels.toolkit.line_parts import cut, flow, padded, part, wrapped
 from cockpit.ui.panels.toolkit.symbols import ASCII, UNICODE, bar, sparkline
 from engine.journal.reader import Entry
 from engine.protocol.events import NoteAdded, Status

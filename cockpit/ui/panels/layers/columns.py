@@ -14,7 +14,7 @@ from cockpit.charts.ticks import narrow
 from cockpit.text.format import escape_control
 from cockpit.ui.panels.layers.numbers import DEAD, MEASURES, LayerNumbers
 from cockpit.ui.panels.layers.tree import Node
-from cockpit.ui.panels.toolkit.line_panel import padded
+from cockpit.ui.panels.toolkit.line_parts import padded
 from cockpit.ui.panels.toolkit.symbols import ACTIVE, BAD, FAINT, LABEL, STRONG, WARN, Symbols, sparkline
 from engine.journal.task_meta import ACT_ZEROS, GRAD_NORM, GRAD_ZEROS, UPDATE_RATIO
 from engine.protocol.record import record

@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.style import Style
 
 from cockpit.ui.panels.preview.layers import ERROR_COLOURS, ERROR_LETTERS, Layer, Palette, Rgb
-from cockpit.ui.panels.toolkit.line_panel import LinePart, flow
+from cockpit.ui.panels.toolkit.line_parts import LinePart, flow
 from cockpit.ui.panels.toolkit.symbols import ACTIVE, LABEL
 
 STRIP: Final = "history"

@@ -26,7 +26,7 @@ from cockpit.ui.panels.preview.half_blocks import Pictures
 from cockpit.ui.panels.preview.history import Moment, learned, strip_layers
 from cockpit.ui.panels.preview.layers import Layer, layers_of, palette_of
 from cockpit.ui.panels.preview.lines import STRIP, legend_of, switch_lines
-from cockpit.ui.panels.toolkit.line_panel import flow, part
+from cockpit.ui.panels.toolkit.line_parts import flow, part
 from cockpit.ui.panels.toolkit.panel import Panel
 from cockpit.ui.panels.toolkit.symbols import BAD, LABEL
 from engine.outputs.inspection.strip_file import error_text

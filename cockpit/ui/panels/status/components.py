@@ -6,20 +6,19 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Final
 
-import numpy as np
 from textual.content import Content
 from textual.style import Style
 
-from cockpit.session.history.history import History
 from cockpit.session.session import Session, SessionUpdate
 from cockpit.text.format import escape_control, number, plural
-from cockpit.ui.panels.status.header import value_style
-from cockpit.ui.panels.toolkit.line_panel import LinePart, TitledLinePanel, cut, flow, link, padded, part
-from cockpit.ui.panels.toolkit.symbols import ACTIVE, BAD, FAINT, GOOD, LABEL, STRONG, WAITING, WARN, Symbols, sparkline
-from engine.protocol.record import record
-from engine.protocol.state import RunState
+from cockpit.ui.panels.status.component_rows import ComponentRows, Row
+from cockpit.ui.panels.status.measures import value_style
+from cockpit.ui.panels.toolkit.line_panel import TitledLinePanel
+from cockpit.ui.panels.toolkit.line_parts import LinePart, cut, flow, link, padded, part
+from cockpit.ui.panels.toolkit.symbols import ACTIVE, BAD, FAINT, GOOD, LABEL, STRONG, WAITING, WARN
 from engine.protocol.task_spec import TaskSpec
 
+_SPARK: Final = 24
 _WIDE: Final = 92
 """From this width on a component has one row of a table; below, two or three lines."""
 _KEY, _NAME = 4, 24
@@ -32,29 +31,6 @@ _HEADINGS: Final = (
     ("share", 8),
     ("clamps", 8),
 )
-_SPARK: Final = 24
-_KEYS_END: Final = 10
-"""The first component without a number key."""
-
-
-@record
-class Row:
-    """Values of one component; `None` for those it lacks or that were not measured. `absence`: why it is off."""
-
-    key: str
-    name: str
-    term: str
-    on: bool
-    on_soon: bool
-    weight: float | None
-    weight_soon: float | None
-    raw: float | None
-    weighted: float | None
-    chance: float | None
-    share: float | None
-    hits: int
-    spark: str
-    absence: str = ""
 
 
 class ComponentsPanel(TitledLinePanel):
@@ -66,8 +42,7 @@ class ComponentsPanel(TitledLinePanel):
     def __init__(self, *, marker: str = "braille", id: str | None = None) -> None:
         super().__init__(marker=marker, id=id)
         self._session: Session | None = None
-        self._curves: dict[str, tuple[tuple[float, ...], str]] = {}
-        self._tallies: dict[str, MetricSum] = {}
+        self._rows = ComponentRows(self.signs)
 
     def apply_update(self, session: Session, update: SessionUpdate) -> None:
         """Show the present state of the components."""
@@ -84,7 +59,7 @@ class ComponentsPanel(TitledLinePanel):
             return [Content.styled(f"no {plural(spec.component_noun)} to switch", LABEL)]
         used = _KEY + _NAME + sum(size for _, size in _HEADINGS)
         spark = min(_SPARK, max(width - used, 0)) if width >= _WIDE else min(width - 4, 12)
-        rows = self._rows(session, session.state, spark)
+        rows = self._rows.of(session, session.state, spark)
         if width >= _WIDE:
             return [Content.styled(_heading(spec, spark), LABEL), *(cut(self._wide(row), width) for row in rows)]
         on = [row for row in rows if row.on or row.on_soon]
@@ -107,50 +82,6 @@ class ComponentsPanel(TitledLinePanel):
             text = Content.assemble((row.key, f"bold {ACTIVE}"), (name, FAINT))
             pieces.append(text.stylize(Style.from_meta({"ask": "toggle", "argument": row.name})))
         return Content("  ").join(pieces)
-
-    def _rows(self, session: Session, state: RunState, spark: int) -> list[Row]:
-        soon = session.soon.state
-        return [
-            self._row(session, (state, soon), name, str(key) if key < _KEYS_END else "", spark)
-            for key, name in enumerate(state.spec.component_names, start=1)
-        ]
-
-    def _row(self, session: Session, states: tuple[RunState, RunState], name: str, key: str, spark: int) -> Row:
-        (state, soon), history = states, session.history
-        term, on = state.spec.term_of(name), name in state.refinements
-        measured = on and bool(term)
-        curve = f"loss_raw/{term}" if term else f"grad_norm/{name}"
-        return Row(
-            key=key,
-            name=name,
-            term=term,
-            on=on,
-            on_soon=name in soon.refinements,
-            weight=state.loss_weights.get(term) if term else None,
-            weight_soon=soon.loss_weights.get(term) if term else None,
-            raw=history.newest(f"loss_raw/{term}") if measured else None,
-            weighted=history.newest(f"loss/{term}") if measured else None,
-            chance=session.chance.get(term) if measured else None,
-            share=_share(history, name) if on else None,
-            hits=self._hits(history, term) if term else 0,
-            spark=self._curve(history, curve, spark) if on else "",
-            absence=_absence(state.spec, name),
-        )
-
-    def _hits(self, history: History, term: str) -> int:
-        tally = self._tallies.setdefault(term, MetricSum(f"clamp_hits/{term}"))
-        return tally.count(history)
-
-    def _curve(self, history: History, name: str, columns: int) -> str:
-        """Return the sparkline of a metric, drawn again after a quarter of a column."""
-        first, last = history.first_step, history.last_step
-        if columns < 4 or last < first or name not in history.names:
-            return ""
-        grain = max((last - first + 1) // (4 * columns), 1)
-        key = (columns, first, last // grain, history.loading)
-        if self._curves.get(name, ((), ""))[0] != key:
-            self._curves[name] = key, _drawn(history, name, columns, self.signs)
-        return self._curves[name][1]
 
     def _switch(self, row: Row) -> Content:
         """Return key and state of a component, and its pending state."""
@@ -191,15 +122,12 @@ class ComponentsPanel(TitledLinePanel):
         (first if used + len(row.spark) <= width else pieces).append(part("", row.spark, ACTIVE))
         yield from flow(first, width)
         if row.term:
-            pieces.append(LinePart(part("raw", number(row.raw), value_style(row.raw, row.chance)).content))
+            weighted = (("x ", LABEL), self._weight(row), (" = ", LABEL), (number(row.weighted), STRONG))
+            pieces.append(part("raw", number(row.raw), value_style(row.raw, row.chance)))
             pieces.append(part("chance", number(row.chance, 3), LABEL))
-            pieces.append(
-                LinePart(
-                    Content.assemble(("x ", LABEL), self._weight(row), (" = ", LABEL), (number(row.weighted), STRONG))
-                )
-            )
-            if row.hits:
-                pieces.append(part("clamps", str(row.hits), WARN))
+            pieces.append(LinePart(Content.assemble(*weighted)))
+        if row.hits:
+            pieces.append(part("clamps", str(row.hits), WARN))
         yield from (Content("   ") + line for line in flow(pieces, max(width - 3, 1)))
 
     def _weight(self, row: Row) -> Content:
@@ -216,24 +144,6 @@ def _heading(spec: TaskSpec, spark: int) -> str:
     return f"{'':{_KEY}}{padded(escape_control(spec.component_noun), _NAME)}{columns}{'over the run'[:spark]}"
 
 
-def _absence(spec: TaskSpec, name: str) -> str:
-    """Return why a component is off."""
-    phase = next((number for number, phase in enumerate(spec.phases) if name in phase.adds), None)
-    if phase is not None:
-        return f"off, comes with phase {phase}"
-    rivals = sorted(spec.rivals(name, frozenset(spec.component_names)))
-    return "off, in no phase" + (f", excludes {escape_control(', '.join(rivals))}" if rivals else "")
-
-
-def _share(history: History, name: str) -> float | None:
-    """Return the gradient share (0..1) of a component; of its module's norm if the share was not measured."""
-    share = history.newest(f"grad_share/{name}")
-    if share is not None:
-        return share
-    own, total = history.newest(f"grad_norm/{name}"), history.newest("grad_norm/total")
-    return own / total if own is not None and total else None
-
-
 def _percent(share: float | None) -> str:
     if share is None:
         return "-"
@@ -244,31 +154,3 @@ def _share_style(share: float | None) -> str:
     if share is None:
         return LABEL
     return BAD if not math.isfinite(share) else f"bold {WARN}" if share > 0.5 else STRONG
-
-
-def _drawn(history: History, name: str, columns: int, signs: Symbols) -> str:
-    """Return the sparkline of a metric in `columns` characters, with a sign for non-finite values."""
-    first, last = history.first_step, history.last_step
-    held = history.buckets(name, first=first, last=last + 1, columns=min(columns, last - first + 1))
-    means = np.where(held.nan_C | held.inf_C, np.inf, held.mean_C)
-    return sparkline(means.tolist(), signs)
-
-
-class MetricSum:
-    """The sum of a counting metric over the whole history; each update costs only its new rows."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._range = (0, 0)
-        self._loading = 0.0
-        self._sum = 0.0
-
-    def count(self, history: History) -> int:
-        """Return the sum of all recorded finite values."""
-        first, last = history.first_step, history.last_step
-        grown = first == self._range[0] and last >= self._range[1] and history.loading == self._loading
-        start = self._range[1] + 1 if grown else first
-        _, values = history.rows(self._name, start, last)
-        self._sum = (self._sum if grown else 0.0) + float(values[np.isfinite(values)].sum())
-        self._range, self._loading = (first, last), history.loading
-        return round(self._sum)

@@ -11,9 +11,11 @@ from textual.content import Content
 from cockpit.console.live_panel import phase_title
 from cockpit.session.activity_text import OVER
 from cockpit.session.session import Session, SessionUpdate
-from cockpit.text.format import duration, escape_control, number, plural, rate
-from cockpit.ui.panels.toolkit.line_panel import LinePanel, LinePart, flow, part
-from cockpit.ui.panels.toolkit.symbols import ACTIVE, BAD, FAINT, GOOD, LABEL, STRONG, WAITING, WARN, bar
+from cockpit.text.format import duration, escape_control
+from cockpit.ui.panels.status.measures import measures, pace, waiting
+from cockpit.ui.panels.toolkit.line_panel import LinePanel
+from cockpit.ui.panels.toolkit.line_parts import LinePart, flow, part
+from cockpit.ui.panels.toolkit.symbols import ACTIVE, BAD, FAINT, GOOD, LABEL, STRONG, WARN, bar
 from engine.protocol.events import Activity
 from engine.protocol.state import RunState
 
@@ -21,10 +23,6 @@ STALE_SECONDS: Final = 5.0
 """Seconds without a heartbeat of the writer before the header shows it; the writer beats about once a second."""
 _FULL_WIDTH: Final = 76
 """Cells inside 80 columns: from this width on each group has one line, below it wraps."""
-_ROOMY_WIDTH: Final = 100
-"""From this width on the chance level has its full label."""
-_NOTE_WIDTH: Final = 150
-"""From this width on the header explains the chance level."""
 _MIN_BAR, _MAX_BAR = 8, 60
 _MAX_NAME: Final = 30
 
@@ -61,11 +59,10 @@ class Header(LinePanel):
     def apply_update(self, session: Session, update: SessionUpdate) -> None:
         """Show the present state of the run."""
         self._session = session
-        if session.heartbeat_age is not None:
-            beat_at = session.elapsed - session.heartbeat_age
-            if beat_at > self._last_beat + 0.2:
-                self._last_beat = beat_at
-                self._num_beats += 1
+        age = session.heartbeat_age
+        if age is not None and session.elapsed - age > self._last_beat + 0.2:
+            self._last_beat = session.elapsed - age
+            self._num_beats += 1
         self.repaint()
 
     def lines(self, width: int) -> list[Content]:
@@ -79,18 +76,19 @@ class Header(LinePanel):
         return [
             *flow(self._identity(session, state, soon), width, most),
             self._progress(session, state, width),
-            *flow(self._measures(session, state, soon, width), width, most),
+            *flow(measures(session, state, soon, width, self.signs.dots), width, most),
         ]
 
     def _beginning(self, session: Session | None) -> Iterable[LinePart]:
         """Yield the parts of a run without a journal."""
         sign = self.signs.activities[Activity.STARTING]
         yield part("", f"{sign} starting", _STYLES[Activity.STARTING])
-        if session is not None:
-            yield part("", escape_control(session.run_dir.name))
-            yield part("", escape_control(session.pulse.removeprefix("starting, ")), LABEL)
-            if session.notice not in ("", "starting"):
-                yield part("", escape_control(session.notice), BAD)
+        if session is None:
+            return
+        yield part("", escape_control(session.run_dir.name))
+        yield part("", escape_control(session.pulse.removeprefix("starting, ")), LABEL)
+        if session.notice not in ("", "starting"):
+            yield part("", escape_control(session.notice), BAD)
 
     def _identity(self, session: Session, state: RunState, soon: RunState) -> Iterable[LinePart]:
         name = escape_control(state.run)
@@ -105,19 +103,16 @@ class Header(LinePanel):
         if session.origin.parent is not None:
             yield part("", escape_control(session.origin.parent.said), LABEL, rank=3)
         if soon.phase != state.phase:
-            yield LinePart(_waiting(f"phase {state.phase} ", str(soon.phase), self.signs.dots))
+            yield LinePart(waiting(f"phase {state.phase} ", str(soon.phase), self.signs.dots))
         elif len(state.spec.phases) > 1:
             yield part("phase", str(state.phase), rank=1)
             yield part("", phase_title(state).partition(" ")[2], LABEL, rank=3)
         if state.spec.knows_data:
             yield part("epoch", str(state.epoch + 1), rank=2)
         yield part("on", escape_control(state.device) or "-", LABEL, rank=4)
-        for word, now, then in (
-            ("guardian", state.guardian, soon.guardian),
-            ("autopilot", state.autopilot, soon.autopilot),
-        ):
-            if now is not then:
-                yield LinePart(_waiting(f"{word} {_switch(now)} ", _switch(then), self.signs.dots), 3)
+        policies = (("guardian", state.guardian, soon.guardian), ("autopilot", state.autopilot, soon.autopilot))
+        for word, now, then in (policy for policy in policies if policy[1] is not policy[2]):
+            yield LinePart(waiting(f"{word} {_switch(now)} ", _switch(then), self.signs.dots), 3)
 
     def _activity(self, session: Session, state: RunState, soon: RunState) -> LinePart:
         """Return the activity as a sign and a word, its duration and the pending activity; or the run's end."""
@@ -133,7 +128,7 @@ class Header(LinePanel):
         if said not in ("", word):
             text += Content.styled(said.removeprefix(word) if said.startswith(word) else f"  {said}", style)
         if soon.activity is not state.activity:
-            text += _waiting(" ", soon.activity.value, self.signs.dots)
+            text += waiting(" ", soon.activity.value, self.signs.dots)
         return LinePart(text)
 
     def _heart(self, session: Session) -> LinePart:
@@ -151,73 +146,13 @@ class Header(LinePanel):
         done = state.step / state.total_steps if state.total_steps else math.nan
         percent = f" {100 * done:.1f} %" if state.total_steps else ""
         said = Content.assemble((f"{state.step}/{state.total_steps or '-'}", STRONG), (percent, LABEL))
-        pace = list(_pace(session, state))
+        known = list(pace(session, state))
         room = width - said.cell_length - 4 - _MIN_BAR
-        (pace_text, *_) = flow(pace, room, 1) if room >= _MIN_BAR else [Content()]
+        (pace_text, *_) = flow(known, room, 1) if room >= _MIN_BAR else [Content()]
         length = min(width - said.cell_length - pace_text.cell_length - (3 if pace_text else 1), _MAX_BAR)
         full, empty = bar(done, length, self.signs)
         gap = "  " if pace_text else ""
         return Content.assemble((full, GOOD), (empty, FAINT), " " if length > 0 else "", said, gap, pace_text)
-
-    def _measures(self, session: Session, state: RunState, soon: RunState, width: int) -> Iterable[LinePart]:
-        chance = total_chance(session, state)
-        yield part("loss", number(state.loss), value_style(state.loss, chance))
-        if chance is not None:
-            label = "chance level" if width >= _ROOMY_WIDTH else "chance"
-            yield part(label, number(chance), LABEL, rank=2)
-            if width >= _NOTE_WIDTH:
-                yield part("", "(uniform prediction)", LABEL, rank=6)
-        yield part("grad", number(state.grad_norm), value_style(state.grad_norm, None))
-        yield self._lr(state, soon)
-        if state.spec.score:
-            yield part(state.spec.score_title, "-" if state.score is None else f"{state.score:.3f}", rank=1)
-        if session.best is not None:
-            yield part("best", f"{session.best.score:.3f}", rank=3)
-            yield part("at", str(session.best.step), LABEL, rank=5)
-        alerts = len(session.incidents)
-        for word, count in (("skipped", state.skipped_steps), ("spikes", state.spikes), ("alerts", alerts)):
-            if count:
-                yield part(word, str(count), BAD, rank=4)
-
-    def _lr(self, state: RunState, soon: RunState) -> LinePart:
-        now = rate(state.lr) if state.lr else "-"
-        if soon.lr == state.lr:
-            return part("lr", now)
-        return LinePart(part("lr", f"{now} ").content + _waiting("", rate(soon.lr), self.signs.dots))
-
-
-def _pace(session: Session, state: RunState) -> Iterable[LinePart]:
-    """Yield the known parts of the pace: speed, ETA and elapsed time; after the end the duration."""
-    if (end := session.end) is not None:
-        yield part("took", duration(session.elapsed if end.seconds is None else end.seconds), rank=1)
-        return
-    if session.steps_per_second is not None:
-        yield part("", f"{number(session.steps_per_second, 3)} steps/s", STRONG, rank=1)
-    if state.samples_per_second and state.activity is not Activity.PAUSED:
-        yield part("", f"{number(state.samples_per_second, 3)} {plural(state.spec.sample_noun)}/s", LABEL, rank=3)
-    if session.remaining is not None:
-        yield part("ETA", duration(session.remaining), rank=1)
-    yield part("elapsed", duration(session.elapsed), LABEL, rank=2)
-
-
-def total_chance(session: Session, state: RunState) -> float | None:
-    """Return the weighted sum of the chance levels of the active terms; `None` while one is unknown."""
-    terms = state.spec.active_terms(state.refinements)
-    if not terms or any(term not in session.chance for term in terms):
-        return None
-    return math.fsum(state.loss_weights.get(term, 0.0) * session.chance[term] for term in terms)
-
-
-def value_style(value: float | None, chance: float | None) -> str:
-    """Return the style of a measurement: bad if it is not finite, a warning above the chance level."""
-    if value is not None and not math.isfinite(value):
-        return BAD
-    return f"bold {WARN}" if value is not None and chance is not None and value > chance else STRONG
-
-
-def _waiting(before: str, after: str, dots: str) -> Content:
-    """Return a value with its pending one: '3.00e-03 -> 1.50e-03 …'."""
-    return Content.assemble((before, STRONG), (f"-> {after} {dots}", WAITING))
 
 
 def _switch(on: bool) -> str:

@@ -10,7 +10,8 @@ from textual.style import Style
 from cockpit.session.session import Session, SessionUpdate
 from cockpit.text.command_text import knob_range
 from cockpit.text.format import escape_control
-from cockpit.ui.panels.toolkit.line_panel import TitledLinePanel, cut
+from cockpit.ui.panels.toolkit.line_panel import TitledLinePanel
+from cockpit.ui.panels.toolkit.line_parts import cut
 from cockpit.ui.panels.toolkit.symbols import LABEL, STRONG, WAITING
 from engine.protocol.state import Knob, knob_text
 

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import ClassVar, Final
 
 from textual.content import Content
 
-from cockpit.session.activity_text import OVER
 from cockpit.session.session import Session, SessionUpdate
 from cockpit.text.format import escape_control
 from cockpit.ui.panels.records.config_values import ConfigValues
-from cockpit.ui.panels.toolkit.line_panel import (
-    LinePart,
-    TitledLinePanel,
-    cut,
-    flow,
-    link,
-    padded,
-    part,
-    since,
-    wrapped,
-)
-from cockpit.ui.panels.toolkit.symbols import ACTIVE, BAD, FAINT, GOOD, LABEL, STRONG, WAITING, WARN, bar
-from engine.journal.reader import Entry
-from engine.protocol.commands import PromotePhase, SetAutopilot
+from cockpit.ui.panels.status.gate_lines import gate_lines, key_of
+from cockpit.ui.panels.status.newest_events import NewestEvents
+from cockpit.ui.panels.toolkit.line_panel import TitledLinePanel
+from cockpit.ui.panels.toolkit.line_parts import cut, flow, part, wrapped
+from cockpit.ui.panels.toolkit.symbols import ACTIVE, FAINT, GOOD, LABEL, STRONG, WAITING, WARN, bar
+from engine.protocol.commands import SetAutopilot
 from engine.protocol.events import AutopilotDecided
-from engine.protocol.state import GateCheck, RunState
+from engine.protocol.state import RunState
 from engine.protocol.task_spec import Phase
 
 _WIDE: Final = 56
@@ -43,16 +34,12 @@ class PhasesPanel(TitledLinePanel):
         super().__init__(marker=marker, id=id)
         self._session: Session | None = None
         self._config = ConfigValues()
-        self._decided: Entry | None = None
-        self._last_id = 0
+        self._newest = NewestEvents()
 
     def apply_update(self, session: Session, update: SessionUpdate) -> None:
         """Show the present phase."""
         self._session = session
-        for entry in since(session.entries, self._last_id):
-            self._last_id = entry.id
-            if isinstance(entry.event, AutopilotDecided):
-                self._decided = entry
+        self._newest.follow(session.entries)
         self.repaint_for(session, update)
 
     def lines(self, width: int) -> list[Content]:
@@ -71,7 +58,7 @@ class PhasesPanel(TitledLinePanel):
             ]
         return [
             *self._ladder(state, soon, width),
-            *self._gate(state, width),
+            *gate_lines(state, width, self.signs),
             *self._probation(state, width),
             *self._blending(session, state, width),
             *self._autopilot(state, soon, width),
@@ -107,44 +94,6 @@ class PhasesPanel(TitledLinePanel):
             yield cut(text + line, width)
             text = Content(" " * text.cell_length)
 
-    def _gate(self, state: RunState, width: int) -> Iterable[Content]:
-        if state.phase >= state.spec.last_phase:
-            yield Content.styled("no gate: this is the last phase", LABEL)
-            return
-        red = sum(check.measured and not check.passed for check in state.gate)
-        pending = sum(not check.measured for check in state.gate)
-        said = (
-            part("", "not measured yet", LABEL)
-            if not state.gate
-            else part("", f"{self.signs.failed} blocked, {red} of {len(state.gate)} red", BAD)
-            if red
-            else part("", f"- blocked, {pending} of {len(state.gate)} pending", WARN)
-            if pending
-            else part("", f"{self.signs.passed} ready", f"bold {GOOD}")
-        )
-        yield from flow(
-            [part(f"gate to phase {state.phase + 1}", ""), said, *_key(state, "[p]", "promote", PromotePhase.op)], width
-        )
-        yield from self._checks(state.gate, width)
-
-    def _checks(self, checks: Sequence[GateCheck], width: int) -> Iterable[Content]:
-        """Yield a table if every check fits on one line, else several lines per check."""
-        rows = [
-            (escape_control(check.name), escape_control(check.value), escape_control(check.bound)) for check in checks
-        ]
-        names, values, bounds = (max((len(row[at]) for row in rows), default=0) for at in (0, 1, 2))
-        is_table = 8 + names + values + bounds <= width
-        for check, (name, value, bound) in zip(checks, rows, strict=True):
-            pending = ("-", LABEL) if not check.measured else (self.signs.failed, BAD)
-            sign, style = (self.signs.passed, GOOD) if check.passed else pending
-            title = Content.styled(f"  {sign} {padded(name, names) if is_table else name}  ", style)
-            measured = Content.assemble((padded(value, values) if is_table else value, STRONG), (f"  {bound}", LABEL))
-            if title.cell_length + measured.cell_length <= width:
-                yield title + measured
-            else:
-                yield cut(title, width)
-                yield from (cut(Content("    ") + line, width) for line in measured.wrap(max(width - 4, 1)))
-
     def _probation(self, state: RunState, width: int) -> Iterable[Content]:
         if state.probation is None:
             return
@@ -163,12 +112,11 @@ class PhasesPanel(TitledLinePanel):
         steps = self._config.number(session.run_dir, "loss.blend_in_steps")
         if not steps:
             return
-        for name, began_at in state.enabled_at.items():
-            done = state.step - began_at
-            if done < steps:
-                said = f" {done}/{steps:g} {escape_control(name)}"
-                full, empty = bar(done / steps, min(max(width - len(said) - 10, 4), 20), self.signs)
-                yield cut(Content.assemble(("blends in ", LABEL), (full, ACTIVE), (empty, FAINT), said), width)
+        ages = {name: state.step - began_at for name, began_at in state.enabled_at.items()}
+        for name, done in ((name, done) for name, done in ages.items() if done < steps):
+            said = f" {done}/{steps:g} {escape_control(name)}"
+            full, empty = bar(done / steps, min(max(width - len(said) - 10, 4), 20), self.signs)
+            yield cut(Content.assemble(("blends in ", LABEL), (full, ACTIVE), (empty, FAINT), said), width)
 
     def _autopilot(self, state: RunState, soon: RunState, width: int) -> Iterable[Content]:
         """Yield the switch of the autopilot and its last decision; nothing if the run has no autopilot."""
@@ -176,16 +124,11 @@ class PhasesPanel(TitledLinePanel):
             return
         word = "on" if state.autopilot else "off"
         style = f"bold {GOOD}" if state.autopilot else LABEL
-        pieces = [part("autopilot", word, style), *_key(state, "[T]", "autopilot", SetAutopilot.op)]
+        pieces = [part("autopilot", word, style), *key_of(state, "[T]", "autopilot", SetAutopilot.op)]
         if soon.autopilot is not state.autopilot:
             pieces.append(part("", f"-> {'on' if soon.autopilot else 'off'} {self.signs.dots}", WAITING))
         yield from flow(pieces, width)
-        if self._decided is not None and isinstance(self._decided.event, AutopilotDecided):
-            event = self._decided.event
-            said = f"  step {self._decided.step}: {escape_control(event.decision)}, {escape_control(event.why)}"
+        decided = self._newest.get("decision")
+        if decided is not None and isinstance(event := decided.event, AutopilotDecided):
+            said = f"  step {decided.step}: {escape_control(event.decision)}, {escape_control(event.why)}"
             yield from wrapped(said, width, LABEL, most=3)
-
-
-def _key(state: RunState, text: str, action: str, op: str) -> list[LinePart]:
-    """Return the key of `action` as a link; empty list after the end of the run, or if its command is unsupported."""
-    return [] if state.activity in OVER or state.spec.why_unsupported(op) else [LinePart(link(text, action))]

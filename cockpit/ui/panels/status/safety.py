@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import numpy as np
 from textual.content import Content
@@ -12,9 +12,10 @@ from textual.content import Content
 from cockpit.session.activity_text import OVER
 from cockpit.session.session import Session, SessionUpdate
 from cockpit.text.format import duration, escape_control, number
-from cockpit.ui.panels.toolkit.line_panel import TitledLinePanel, cut, jump, link, padded, since
+from cockpit.ui.panels.status.newest_events import NewestEvents, saved_at
+from cockpit.ui.panels.toolkit.line_panel import TitledLinePanel
+from cockpit.ui.panels.toolkit.line_parts import cut, jump, link, padded
 from cockpit.ui.panels.toolkit.symbols import BAD, GOOD, LABEL, STRONG, WAITING, WARN
-from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.commands import ExcludeSamples, Rollback, SetGuardian
 from engine.protocol.state import RunState
@@ -22,8 +23,6 @@ from engine.protocol.state import RunState
 _TWO_COLUMNS: Final = 92
 _LABEL_WIDTH: Final = 18
 _WAIT_STEPS: Final = 50
-_DISK_KINDS: Final = ("journal", "tensorboard", "disk")
-
 Fact = tuple[str, Content]
 
 
@@ -36,16 +35,12 @@ class SafetyPanel(TitledLinePanel):
     def __init__(self, *, marker: str = "braille", id: str | None = None) -> None:
         super().__init__(marker=marker, id=id)
         self._session: Session | None = None
-        self._last_id = 0
-        self._newest: dict[str, Entry] = {}
+        self._newest = NewestEvents()
 
     def apply_update(self, session: Session, update: SessionUpdate) -> None:
         """Show the present state of the guards."""
         self._session = session
-        for entry in since(session.entries, self._last_id):
-            self._last_id = entry.id
-            for name in _remembered_as(entry):
-                self._newest[name] = entry
+        self._newest.follow(session.entries)
         self.repaint_for(session, update)
 
     def lines(self, width: int) -> list[Content]:
@@ -116,7 +111,7 @@ class SafetyPanel(TitledLinePanel):
         entry = self._newest.get(remembered)
         if entry is None:
             return text
-        steps = max(state.step - _saved_at(entry), 0)
+        steps = max(state.step - saved_at(entry), 0)
         pace = session.steps_per_second
         worth = f" ({duration(steps / pace)})" if pace and steps else ""
         return text + Content.styled(f", {steps} step{'' if steps == 1 else 's'}{worth} ago", LABEL)
@@ -142,37 +137,6 @@ class SafetyPanel(TitledLinePanel):
             return Content.styled("no trouble", LABEL)
         said = entry.event.message if isinstance(entry.event, e.AlertRaised) else getattr(entry.event, "error", "")
         return Content.styled(escape_control(said), BAD) + self._last("disk")
-
-
-def _remembered_as(entry: Entry) -> tuple[str, ...]:
-    """Return the names under which an event is kept as the newest of its kind."""
-    match entry.event:
-        case e.CheckpointSaved(good=good):
-            return ("saved", "good") if good else ("saved",)
-        case e.AlertRaised(kind=kind) if kind in _DISK_KINDS:
-            return ("disk",)
-        case e.CheckpointFailed():
-            return ("disk",)
-        case e.RolledBack():
-            return ("rollback",) if entry.actor == "guardian" else ()
-        case event:
-            name = _KINDS.get(type(event))
-            return (name,) if name else ()
-
-
-_KINDS: Final[dict[type[Any], str]] = {  # the type of any event is a key
-    e.StepSkipped: "skipped",
-    e.SpikeDetected: "spike",
-    e.FaultNamed: "fault",
-    e.ValidationCompleted: "validation",
-}
-
-
-def _saved_at(entry: Entry) -> int:
-    """Return the step in the checkpoint's name; the event may be a step or two later."""
-    name = entry.event.path if isinstance(entry.event, e.CheckpointSaved) else ""
-    digits = name.removesuffix(".pt").rpartition("-")[2]
-    return int(digits) if digits.isascii() and digits.isdigit() else entry.step
 
 
 def _line(fact: Fact) -> Content:

@@ -9,9 +9,10 @@ from textual.content import Content
 from cockpit.session.activity_text import OVER
 from cockpit.session.incidents.incidents import Incident, Incidents
 from cockpit.session.session import Session, SessionUpdate
-from cockpit.ui.panels.status.incidents import IncidentText, account
-from cockpit.ui.panels.status.remedies import remedies_of
-from cockpit.ui.panels.toolkit.line_panel import LinePanel, LinePart, flow, jump, link, wrapped
+from cockpit.ui.panels.status.alerts.account import IncidentText, account
+from cockpit.ui.panels.status.alerts.remedies import remedies_of
+from cockpit.ui.panels.toolkit.line_panel import LinePanel
+from cockpit.ui.panels.toolkit.line_parts import LinePart, flow, jump, link, wrapped
 from cockpit.ui.panels.toolkit.symbols import LABEL, STRONG
 from engine.protocol.task_spec import NO_SPEC
 
