@@ -39,7 +39,7 @@ PRELOADED = (
     "engine.runtime.start.bootstrap",
     "engine.protocol.words.script",
     "cockpit.app.runner",
-    "cockpit.app.controller",
+    "cockpit.app.controllers.controller",
     "cockpit.app.attached_app",
     "cockpit.console.reporter",
     "cockpit.cli.attached_runs",

@@ -26,7 +26,7 @@ from cockpit.terminal.terminal_app import TerminalApp
 from cockpit.ui.screens.splash import SplashScreen
 
 if TYPE_CHECKING:
-    from cockpit.app.controller import SessionController
+    from cockpit.app.controllers.controller import SessionController
     from cockpit.app.training_handle import TrainingHandle
     from cockpit.session.session import Session
     from cockpit.terminal.terminal import Terminal
@@ -136,7 +136,7 @@ class CockpitApp(TerminalApp, inherit_bindings=False):
 
     def _furnish(self, source: Session | Path) -> SessionController:
         # Importing numpy takes longer than the whole first frame.
-        from cockpit.app.controller import SessionController  # noqa: PLC0415
+        from cockpit.app.controllers.controller import SessionController  # noqa: PLC0415
         from cockpit.session.session import Session  # noqa: PLC0415
 
         awaits_start = self.shutdown.awaits_start

@@ -20,7 +20,7 @@ from engine.journal.disk.find_run import list_runs
 from engine.journal.disk.run_dir import has_journal
 
 if TYPE_CHECKING:
-    from cockpit.app.controller import SessionController
+    from cockpit.app.controllers.controller import SessionController
     from cockpit.session.session import Session
     from cockpit.terminal.terminal import Terminal
 
@@ -67,7 +67,7 @@ class AttachedApp(CockpitApp):
     def _furnish(self, source: Session | Path) -> SessionController:
         # Importing numpy takes longer than the whole first frame.
         with lean_imports():
-            from cockpit.app.attached_controller import AttachedController  # noqa: PLC0415
+            from cockpit.app.controllers.attached import AttachedController  # noqa: PLC0415
             from cockpit.session.session import Session  # noqa: PLC0415
 
         session = Session(source, can_steer=self._can_steer, actor=_actor()) if isinstance(source, Path) else source

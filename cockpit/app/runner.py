@@ -5,16 +5,13 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import Final, Protocol
 
 from cockpit.app.app import CockpitApp
-from cockpit.app.shutdown import Shutdown
+from cockpit.app.signals import ScreenApp, ScreenSignals
 from cockpit.app.training_handle import RunResult, TrainingHandle
 from cockpit.preferences.settings import Settings
 from cockpit.terminal.shell_job import ShellJob
@@ -22,10 +19,6 @@ from cockpit.terminal.standard_streams import complain
 from cockpit.terminal.terminal import Terminal
 from cockpit.text.format import escape_control
 from engine.journal.disk.run_dir import CONSOLE_LOG
-from engine.runtime.host.start_signals import heeded_signals
-
-_AT_ONCE: Final = 2
-"""The interrupt (SIGINT) that ends the process; the first one stops the run with a checkpoint."""
 
 
 def run_on_screen(
@@ -45,8 +38,8 @@ def run_on_screen(
     the directory `baseline` are drawn below those of this one.
     """
     terminal = Terminal(directory / CONSOLE_LOG, job)
-    signals = _Signals(training, terminal, keep_running=keep_running or settings.on_hangup == "keep")
-    with signals, terminal:
+    signals = ScreenSignals(training, terminal, keep_running=keep_running or settings.on_hangup == "keep")
+    with signals, terminal, _polite_switching():
         app = CockpitApp(
             directory,
             settings=settings,
@@ -57,22 +50,33 @@ def run_on_screen(
         )
         signals.app = app
         faulthandler.enable(2)
-        with _polite_switching():
-            if not (training.is_stopped() or signals.hung_up):
-                _run(app)
-            is_detached = app.shutdown.is_detached and training.ending() is None and not training.is_stopped()
-            if is_detached and not signals.hung_up:
-                terminal.say(_goes_on(directory))
-            if is_detached or signals.hung_up:
-                terminal.leave_to_log()
-            else:
-                terminal.release()
-            if is_detached or (signals.hung_up and not training.is_stopped()):
-                job.leave()
-            if app.gave_up and training.ending() is None and not signals.hung_up:
-                return _follow_on_console(directory, training)
-            training.start()  # one that is to go on without a screen may not have begun
-            return _wait(training)
+        if not (training.is_stopped() or signals.hung_up):
+            _run(app)
+        _leave(app, directory, training, signals, terminal, job)
+        if app.gave_up and training.ending() is None and not signals.hung_up:
+            return _follow_on_console(directory, training)
+        training.start()  # one that is to go on without a screen may not have begun
+        return _wait(training)
+
+
+def _leave(
+    app: CockpitApp,
+    directory: Path,
+    training: TrainingHandle,
+    signals: ScreenSignals,
+    terminal: Terminal,
+    job: ShellJob,
+) -> None:
+    """Give the terminal back, and the shell its prompt if the training goes on without them."""
+    is_detached = app.shutdown.is_detached and training.ending() is None and not training.is_stopped()
+    if is_detached and not signals.hung_up:
+        terminal.say(_goes_on(directory))
+    if is_detached or signals.hung_up:
+        terminal.leave_to_log()
+    else:
+        terminal.release()
+    if is_detached or (signals.hung_up and not training.is_stopped()):
+        job.leave()
 
 
 def _goes_on(directory: Path) -> str:
@@ -82,28 +86,13 @@ def _goes_on(directory: Path) -> str:
     return f"run {escape_control(directory.name)} goes on in the background (pid {os.getpid()}): {way}"
 
 
-class ScreenApp(Protocol):
-    """An app on a terminal; `gave_up` if it ended because of its own faults, `shutdown` closes it."""
-
-    gave_up: bool
-    shutdown: Shutdown
-
-    shutdown: Shutdown
-
-    def run(self) -> object:
-        """Show the screen until it is left."""
-
-    def signalled(self, number: int) -> None:
-        """Handle a signal; called by its handler, at any moment."""
-
-
 def run_attached(open_app: Callable[[Terminal], ScreenApp], log: Path) -> int:
     """Run the app that `open_app` opens on a run of another process until it is left; return the exit code.
 
     Signals end the screen and do not reach the run. Output of this process goes to the file `log`.
     """
     terminal = Terminal(log)
-    signals = _Signals(None, terminal, keep_running=True)
+    signals = ScreenSignals(None, terminal, keep_running=True)
     with signals, terminal:
         app = signals.app = open_app(terminal)
         faulthandler.enable(2)
@@ -173,50 +162,3 @@ def _wait(training: TrainingHandle) -> RunResult:
     while (ending := training.wait(0.5)) is None:
         pass
     return ending
-
-
-class _Signals:
-    """Handles SIGINT, SIGTERM and SIGHUP from before there is a screen until after it. For the main thread.
-
-    What was ignored when the process started stays ignored, but that a closed terminal ends the screen. `training` is
-    stopped; it is None for a screen on a run of another process.
-    """
-
-    def __init__(self, training: TrainingHandle | None, terminal: Terminal, *, keep_running: bool) -> None:
-        self.hung_up = False
-        self.app: ScreenApp | None = None
-        self._training = training
-        self._terminal = terminal
-        self._keep_running = keep_running
-        self._ignores_hang_up = signal.SIGHUP not in heeded_signals()
-        self._num_interrupts = 0
-
-    def __enter__(self) -> None:
-        numbers = {*heeded_signals(), signal.SIGHUP}
-        self._before = {number: signal.signal(number, self._on_signal) for number in numbers}
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGHUP:
-            if self._ignores_hang_up and not self._terminal.is_gone():
-                return
-            self.hung_up = True
-        if number == signal.SIGINT:
-            self._count_interrupt()
-        is_detached = self.app is not None and self.app.shutdown.is_detached
-        goes_on = number == signal.SIGHUP and (self._keep_running or self._ignores_hang_up or is_detached)
-        if self._training is not None and not goes_on:
-            self._training.stop(number)
-        if self.app is not None:
-            self.app.signalled(number)
-
-    def _count_interrupt(self) -> None:
-        self._num_interrupts += 1
-        holds_program = self._training is not None and self._training.holds_program()
-        if self._num_interrupts >= _AT_ONCE and not holds_program:
-            if self._terminal.is_taken:
-                self._terminal.restore()
-            os._exit(128 + signal.SIGINT)

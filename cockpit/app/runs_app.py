@@ -20,11 +20,11 @@ from cockpit.ui.screens.runs.runs_screen import RunsScreen
 from engine.errors import UserError
 
 if TYPE_CHECKING:
-    from cockpit.app.controller import SessionController
+    from cockpit.app.controllers.controller import SessionController
     from cockpit.terminal.terminal import Terminal
     from cockpit.ui.dialogs.dispatcher import Severity
 
-_CONTROLLER: Final = "cockpit.app.attached_controller"
+_CONTROLLER: Final = "cockpit.app.controllers.attached"
 _PRELOAD_AFTER: Final = 1.0
 
 

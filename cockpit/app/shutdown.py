@@ -13,7 +13,7 @@ from engine.protocol.events import Activity, Status
 if TYPE_CHECKING:
     from textual.app import App
 
-    from cockpit.app.controller import SessionController
+    from cockpit.app.controllers.controller import SessionController
     from cockpit.app.training_handle import RunResult, TrainingHandle
     from cockpit.ui.screens.quit import QuitAnswer
 

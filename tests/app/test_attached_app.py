@@ -17,6 +17,7 @@ from cockpit.preferences.settings import ATTACH_LOG, Settings, attach_log
 from cockpit.ui.screens.help import KeyMapScreen
 from cockpit.ui.screens.main_screen import MainScreen
 from cockpit.ui.screens.tab_bar import TABS
+from cockpit.ui.screens.tabs import TabBody
 from engine.journal.reader import JournalReader
 from engine.journal.sender import send
 from engine.protocol import commands as c
@@ -250,7 +251,7 @@ async def test_a_replaced_screen_makes_no_tab_anymore(tmp_path: Path, monkeypatc
         replaced = app.screen
         assert isinstance(replaced, MainScreen)
         # A timer of the screen may come while its parts are removed: the charts are missing before the screen is.
-        monkeypatch.setattr(MainScreen, "_made", lambda _: set())
+        monkeypatch.setattr(TabBody, "has", lambda _, name: False)
         await replaced._make_next()
         await app.pop_screen()
         await replaced._make_next()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cockpit.app.notifications import escape_of, notification
+from cockpit.app.controllers.notifications import escape_of, notification
 from cockpit.preferences.settings import Settings
 from cockpit.session.incidents.incidents import incidents_of
 from cockpit.session.session import SessionUpdate

@@ -61,7 +61,7 @@ def _break_header() -> None:
 
 
 def _break_screen() -> None:
-    from cockpit.app.controller import SessionController
+    from cockpit.app.controllers.controller import SessionController
 
     def poll(self: SessionController) -> None:
         raise ZeroDivisionError("a broken screen")

@@ -10,7 +10,7 @@ from cockpit.preferences.key_binding import KeyBinding
 from cockpit.preferences.key_names import shown_key
 from cockpit.preferences.keymap import KEYS
 from cockpit.ui.screens.key_bar import Present, fitting, label_of, wanted
-from cockpit.ui.screens.main_screen import MIN_WIDTH
+from cockpit.ui.screens.sizes import MIN_WIDTH
 from cockpit.ui.screens.tab_bar import TABS
 
 PRESENTS = [

@@ -37,7 +37,7 @@ with lean_imports():
     import cockpit.app.attached_app, cockpit.app.runner, cockpit.terminal.drivers.driver
 first = [name for name in sys.argv[1].split(",") if name in sys.modules]
 with lean_imports():
-    import cockpit.app.attached_controller
+    import cockpit.app.controllers.attached
 later = [name for name in sys.argv[2].split(",") if name in sys.modules]
 import asyncio, ssl, textual.types, platformdirs, textual.app, numpy
 real = textual.types.DirEntry and ssl.create_default_context and platformdirs.user_downloads_path()

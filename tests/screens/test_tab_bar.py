@@ -6,7 +6,7 @@ import pytest
 from textual.app import App, ComposeResult
 
 from cockpit.preferences.keymap import KEYS, remap
-from cockpit.ui.screens.main_screen import MIN_WIDTH
+from cockpit.ui.screens.sizes import MIN_WIDTH
 from cockpit.ui.screens.tab_bar import TABS, TabBar
 
 

@@ -13,7 +13,7 @@ from textual.geometry import Size
 from textual.reactive import var
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
-from textual.widgets import ContentSwitcher, Input, Static
+from textual.widgets import Input, Static
 
 from cockpit.preferences.first_run import HINT
 from cockpit.preferences.settings import Settings
@@ -21,7 +21,6 @@ from cockpit.session.poll_budget import PollBudget
 from cockpit.session.session import Session, SessionUpdate
 from cockpit.terminal.textual_private import MeasuresAgain, OpensQuickly
 from cockpit.text.format import escape_control
-from cockpit.text.next_steps import End
 from cockpit.ui.dialogs.action_table import unsupported
 from cockpit.ui.dialogs.dispatcher import ActionDispatcher
 from cockpit.ui.panels.charts.grid import ChartGrid
@@ -34,12 +33,10 @@ from cockpit.ui.panels.toolkit.update_throttle import UpdateThrottle
 from cockpit.ui.screens.answer_strip import AnswerStrip
 from cockpit.ui.screens.compositor import hold_back, install_compositor
 from cockpit.ui.screens.key_bar import KeyBar, Present
+from cockpit.ui.screens.sizes import classes_for, too_small
 from cockpit.ui.screens.tab_bar import TABS, TabBar
-from cockpit.ui.screens.tabs import side_panels, tab_of
+from cockpit.ui.screens.tabs import TabBody, side_panels
 from engine.protocol.events import Activity
-
-MIN_WIDTH, MIN_HEIGHT = 60, 18
-"""The smallest size at which the screen is readable."""
 
 _HIDDEN_SECONDS = 3.0
 """Interval of updates behind a dialog while only metrics change: for each, Textual renders the whole screen dimmed."""
@@ -49,9 +46,6 @@ _TABS_AFTER = 0.3
 
 _ROOMY_HEIGHT, _FEW_LINES = 34, 3
 """Below this height an ended run has this many lines for its end and the next commands."""
-
-_SIZES = (("large", 170, 42), ("medium", 110, 34))
-"""Sizes from which the side column is wide, and from which there is one."""
 
 
 class MainScreen(OpensQuickly, MeasuresAgain, Screen[None], inherit_bindings=False):
@@ -89,7 +83,7 @@ class MainScreen(OpensQuickly, MeasuresAgain, Screen[None], inherit_bindings=Fal
         self._pending = PendingStrip(id="pending")
         self.answers = AnswerStrip(marker=settings.marker, id="answers")
         self._ending = Static(id="ending", markup=False)
-        self._body = ContentSwitcher(self.charts, initial="charts", id="body")
+        self._body = TabBody(self.charts, settings.marker, self._updates)
         self.tab = "charts"
         """Name of the tab that is shown or requested."""
         self._withheld: frozenset[str] = frozenset()
@@ -131,7 +125,7 @@ class MainScreen(OpensQuickly, MeasuresAgain, Screen[None], inherit_bindings=Fal
         self.tab = name
         if not self.is_attached:  # replaced by another run's screen: its tabs are removed
             return
-        if name not in self._made():
+        if not self._body.has(name):
             self.call_later(self._make, name)
             return
         self._tab_bar.show(name)  # first, so that one update shows it together with the tab
@@ -153,23 +147,16 @@ class MainScreen(OpensQuickly, MeasuresAgain, Screen[None], inherit_bindings=Fal
             self.call_after_refresh(self.end_opening)
             self.set_timer(_TABS_AFTER, self._make_next)
 
-    def _made(self) -> set[str | None]:
-        return {tab.id for tab in self._body.children}
-
     async def _make(self, name: str) -> None:
         """Mount the tab of that name, and show it if it was requested."""
-        made = self._made()
-        if name not in made and "charts" in made:  # without the charts, which are first, the screen is being removed
-            tab = tab_of(name, self._settings.marker)
-            await self._body.mount(tab)
-            self._updates.add(panel for panel in tab.walk_children(with_self=True) if isinstance(panel, Panel))
+        await self._body.make(name)
         if self.tab == name != self._body.current:
             self.show_tab(name)
 
     async def _make_next(self) -> None:
-        missing = [name for name in TABS.values() if name not in self._made()]
-        if missing:
-            await self._make(missing[0])
+        missing = next((name for name in TABS.values() if not self._body.has(name)), None)
+        if missing is not None:
+            await self._make(missing)
             self.set_timer(_TABS_AFTER, self._make_next)
 
     def _focus_on(self, name: str) -> None:
@@ -253,16 +240,13 @@ class MainScreen(OpensQuickly, MeasuresAgain, Screen[None], inherit_bindings=Fal
         """Lay out for the new size."""
         self._fit(event.size)
         if self.has_class("-too-small"):
-            self.query_one("#too-small", Static).update(_too_small(event.size, self._session.end))
+            self.query_one("#too-small", Static).update(too_small(event.size, self._session.end))
         self.call_after_refresh(self.apply_update, SessionUpdate())
 
     def _fit(self, size: Size) -> None:
         """Set the classes for a size."""
-        width, height = size
-        self.set_class(width < MIN_WIDTH or height < MIN_HEIGHT, "-too-small")
-        fitting = next((name for name, columns, lines in _SIZES if width >= columns and height >= lines), "")
-        for name, _, _ in _SIZES:
-            self.set_class(name == fitting, f"-{name}")
+        for name, is_set in classes_for(size).items():
+            self.set_class(is_set, name)
 
 
 def _present(session: Session, tab: str, *, alerted: bool) -> Present:
@@ -275,14 +259,6 @@ def _present(session: Session, tab: str, *, alerted: bool) -> Present:
         steerable=state is None or not session.refusal,
         alerted=alerted,
         unsupported=frozenset(unsupported(session.spec)),
-    )
-
-
-def _too_small(size: Size, end: End | None) -> str:
-    """Return the text that replaces a screen of this size; `end` is that of the run, `None` while it continues."""
-    goes_on = "the training continues" if end is None else f"the run has {end.word}"
-    return (
-        f"{size.width} x {size.height} is too small for the cockpit.\nIt needs {MIN_WIDTH} x {MIN_HEIGHT}; {goes_on}."
     )
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from textual.containers import VerticalScroll
 from textual.widget import Widget
+from textual.widgets import ContentSwitcher
 
 from cockpit.charts.draw.glyphs import Marker
 from cockpit.ui.panels.status.components import ComponentsPanel
@@ -14,6 +15,7 @@ from cockpit.ui.panels.status.knobs import KnobsPanel
 from cockpit.ui.panels.status.phases import PhasesPanel
 from cockpit.ui.panels.status.safety import SafetyPanel
 from cockpit.ui.panels.toolkit.panel import Panel
+from cockpit.ui.panels.toolkit.panel_updates import PanelUpdates
 
 PAGE_OF: Final[Mapping[str, tuple[str, str]]] = {
     "charts": ("run-directory", "Metrics"),
@@ -25,6 +27,28 @@ PAGE_OF: Final[Mapping[str, tuple[str, str]]] = {
     "layers": ("run-directory", "Layers"),
 }
 """The manual's page and section that help shows on each tab."""
+
+
+class TabBody(ContentSwitcher):
+    """The tabs of the main screen, with the charts to begin with; panels of a further one are added to `updates`."""
+
+    def __init__(self, charts: Panel, marker: Marker, updates: PanelUpdates) -> None:
+        super().__init__(charts, initial="charts", id="body")
+        self._marker: Marker = marker
+        self._updates = updates
+
+    def has(self, name: str) -> bool:
+        """Return whether the tab of that name is mounted."""
+        return any(tab.id == name for tab in self.children)
+
+    async def make(self, name: str) -> None:
+        """Mount the tab of that name, hidden; do nothing if it is there, or while the screen is being removed."""
+        if self.has(name) or not self.has("charts"):  # a screen that is removed loses the charts first
+            return
+        tab = _tab_of(name, self._marker)
+        tab.display = False
+        await self.mount(tab)
+        self._updates.add(panel for panel in tab.walk_children(with_self=True) if isinstance(panel, Panel))
 
 
 def side_panels(marker: Marker) -> Iterator[Panel]:
@@ -43,14 +67,8 @@ def _column(marker: Marker) -> Iterator[Panel]:
     yield SafetyPanel(marker=marker)
 
 
-def tab_of(name: str, marker: Marker) -> Widget:
-    """Return the content of the tab of that name, not displayed yet. Raises ValueError for an unknown name."""
-    tab = _tab_of(name, marker)
-    tab.display = False
-    return tab
-
-
 def _tab_of(name: str, marker: Marker) -> Widget:
+    """Return the content of the tab of that name. Raises ValueError for an unknown name."""
     match name:
         case "run":
             return VerticalScroll(*_column(marker), id=name)

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual.screen import ModalScreen
 
-from cockpit.app.notifications import escape_of
+from cockpit.app.controllers.end_lines import end_lines
+from cockpit.app.controllers.notifications import escape_of
+from cockpit.app.controllers.screenshot import save_screenshot
 from cockpit.preferences.first_run import is_first_time, remember
 from cockpit.preferences.key_binding import shown
 from cockpit.preferences.keymap import KEYS, keys_for, lookup
 from cockpit.session.session import Session, SessionUpdate
 from cockpit.text.format import escape_control
-from cockpit.text.next_steps import End, next_steps, next_steps_attached
 from cockpit.ui.dialogs.action_table import without_effect
 from cockpit.ui.dialogs.dispatcher import ActionDispatcher, Opener
-from cockpit.ui.panels.records.config_values import ConfigValues
 from cockpit.ui.panels.toolkit.panel_faults import Faults, told
 from cockpit.ui.screens.main_screen import MainScreen
 from cockpit.ui.screens.tab_bar import TABS
@@ -106,7 +104,7 @@ class SessionController:
         elif action in ("help", "key_map", "palette"):
             self._open(action)
         elif action == "screenshot":
-            self._screenshot()
+            save_screenshot(self.screen, self.session)
         elif action == "acknowledge":
             self._acknowledge()
         elif action in self._withheld:
@@ -146,27 +144,9 @@ class SessionController:
         """Show the end, the best score and the next steps; called again when the journal's last events arrive."""
         if self._ending is None:
             return
-        state, best, failed = self.session.state, self.session.best, self._ending.code == 1
-        if state is None:
-            why = escape_control(self._ending.error) or "it ended before it began, the log may say why"
-            self.screen.say_ended([f"✗ {why}; q leaves"], failed=True)
-            return
-        end = self.session.end or End("failed" if failed else "ended", "", None)
-        if self._ending.error:
-            end = replace(end, why=escape_control(self._ending.error))
-        parts = [
-            f"{'✗' if failed else '✓'} {end.said}",
-            f"best {self.session.spec.score_title} {best.score:.4f} at step {best.step}" if best else "never validated",
-            "q leaves",
-        ]
-        run_dir = self.session.run_dir
-        max_steps = int(ConfigValues().number(run_dir, "training.max_steps") or 0)
-        if (attached := self.session.origin.attached) is not None:
-            steps = next_steps_attached(run_dir, attached)
-        else:
-            steps = next_steps(run_dir, state, end, max_steps=max_steps)
-        ways = [f"  {what}: {command}" for what, command in steps]
-        self.screen.say_ended(["; ".join(parts), *ways], failed=failed)
+        self.screen.say_ended(
+            end_lines(self.session, self._ending), failed=self._ending.code == 1 or self.session.state is None
+        )
 
     def note_fault(self, error: Exception, panel: Panel | None) -> None:
         """Show that a part of the screen failed; switch off a panel that fails repeatedly."""
@@ -218,14 +198,3 @@ class SessionController:
         if self.screen.has_class("-hinted"):
             self.screen.remove_class("-hinted")
             remember()
-
-    def _screenshot(self) -> None:
-        state = self.session.state
-        name = f"screen-{state.step if state else 0:08d}-{self.screen.tab}.svg"
-        may_write = self.session.can_steer and os.access(self.session.run_dir, os.W_OK)
-        try:
-            path = self.screen.app.save_screenshot(name, str(self.session.run_dir if may_write else Path.cwd()))
-        except OSError as error:
-            self.screen.notify(f"{error.strerror}", title="✗ no screenshot", severity="error", markup=False)
-        else:
-            self.screen.notify(escape_control(path), title="✓ screenshot", markup=False)

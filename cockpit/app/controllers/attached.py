@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
-from cockpit.app.controller import SessionController
+from cockpit.app.controllers.controller import SessionController
 from cockpit.preferences.settings import ATTACH_LOG
 from cockpit.session.session import SessionUpdate
 

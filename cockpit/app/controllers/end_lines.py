@@ -1,0 +1,36 @@
+"""The lines on the main screen about the end of a run: how it ended, its best score, and the next commands."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from cockpit.session.session import Session
+from cockpit.text.format import escape_control
+from cockpit.text.next_steps import End, next_steps, next_steps_attached
+from cockpit.ui.panels.records.config_values import ConfigValues
+
+if TYPE_CHECKING:
+    from cockpit.app.training_handle import RunResult
+
+
+def end_lines(session: Session, ending: RunResult) -> list[str]:
+    """Return the lines about the run of `session`, which ended like this."""
+    state, best, failed = session.state, session.best, ending.code == 1
+    if state is None:
+        why = escape_control(ending.error) or "it ended before it began, the log may say why"
+        return [f"✗ {why}; q leaves"]
+    end = session.end or End("failed" if failed else "ended", "", None)
+    if ending.error:
+        end = replace(end, why=escape_control(ending.error))
+    parts = [
+        f"{'✗' if failed else '✓'} {end.said}",
+        f"best {session.spec.score_title} {best.score:.4f} at step {best.step}" if best else "never validated",
+        "q leaves",
+    ]
+    if (attached := session.origin.attached) is not None:
+        steps = next_steps_attached(session.run_dir, attached)
+    else:
+        max_steps = int(ConfigValues().number(session.run_dir, "training.max_steps") or 0)
+        steps = next_steps(session.run_dir, state, end, max_steps=max_steps)
+    return ["; ".join(parts), *(f"  {what}: {command}" for what, command in steps)]
