@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cockpit.session.incidents.incidents import Incident, Tally
+from cockpit.session.incidents.incident import Incident, Tally
 from cockpit.text.event_info import NOT_FINITE
 from cockpit.text.event_text import sentence
 from cockpit.text.format import escape_control

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from cockpit.console.incident_text import incident_line
 from cockpit.console.run_view import RunView
-from cockpit.session.activity_text import OVER
+from cockpit.session.activity.activity_text import OVER
 from cockpit.text.format import duration, escape_control, number, plural, rate
 from engine.protocol.events import Activity
 from engine.protocol.record import record

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from cockpit.session.incidents.incidents import Incident, Incidents
+from cockpit.session.incidents.incident import Incident
+from cockpit.session.incidents.incidents import Incidents
 from cockpit.text.event_info import Severity
 from cockpit.text.event_text import info_of, sentence, severity
 from cockpit.text.format import escape_control

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cockpit.session.incidents.incidents import Incident
+from cockpit.session.incidents.incident import Incident
 from cockpit.session.run_summary import Best
 from cockpit.session.session import Session
 from engine.protocol.record import record

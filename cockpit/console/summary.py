@@ -11,7 +11,8 @@ from cockpit.console.incident_text import incident_line
 from cockpit.console.live_panel import loss_style, phase_title
 from cockpit.console.log_lines import entry_line
 from cockpit.console.step_time_text import step_time_of
-from cockpit.session.incidents.incidents import Incident, incidents_of
+from cockpit.session.incidents.incident import Incident
+from cockpit.session.incidents.incidents import incidents_of
 from cockpit.session.run_summary import Best, best_validation, chance_levels, last_terms
 from cockpit.text.format import duration, escape_control, number, rate
 from cockpit.text.next_steps import resume_command

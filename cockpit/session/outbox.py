@@ -1,4 +1,4 @@
-"""Predict the outcomes of commands, send them without blocking the screen, and match the engine's answers."""
+"""Send commands without blocking the screen, unless they would be refused, and match the engine's answers."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from cockpit.session.projection import Projection
 from cockpit.text.next_steps import End
 from engine.errors import UserError
 from engine.journal.reader import Entry
 from engine.journal.sender import Sender
 from engine.protocol import wire
 from engine.protocol.commands import Command
-from engine.protocol.decide import Outcome, can_accept_commands, decide, refused
+from engine.protocol.decide import Outcome, can_accept_commands, refused
 from engine.protocol.events import Status
-from engine.protocol.evolve import evolve
 from engine.protocol.record import record
 from engine.protocol.state import RunState
 
@@ -46,40 +46,6 @@ class CommandOutcome:
 
     pending: Pending
     entry: Entry
-
-
-class Projection:
-    """The state after `outcomes`, as far as the rules alone can tell.
-
-    Keys and panels ask one projection about the same commands, so it decides each command once and keeps the outcome.
-    """
-
-    def __init__(self, state: RunState, outcomes: tuple[Outcome, ...] = ()) -> None:
-        self.state = state
-        self.outcomes = outcomes
-        self._known: dict[Command, Outcome] = {}
-        self._next: dict[Command, Projection] = {}
-
-    def outcome_of(self, command: Command) -> Outcome:
-        """Return the outcome of `command` on the state."""
-        if command not in self._known:
-            self._known[command] = decide(self.state, command)
-        return self._known[command]
-
-    def after(self, commands: Iterable[Command]) -> Projection:
-        """Return the projection after `commands`, so that a second key press shows what it adds to the first."""
-        projection = self
-        for command in commands:
-            projection = projection._after_one(command)
-        return projection
-
-    def _after_one(self, command: Command) -> Projection:
-        if command not in self._next:
-            outcome, state = self.outcome_of(command), self.state
-            if outcome.event is not None:
-                state = evolve(state, outcome.event, state.step)
-            self._next[command] = Projection(state, (*self.outcomes, outcome))
-        return self._next[command]
 
 
 class Outbox(ABC):

@@ -9,17 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from cockpit.session.activity_text import OVER, ActivityText
+from cockpit.session.activity.activity_text import OVER, ActivityText
+from cockpit.session.activity.heartbeat import Heartbeat
 from cockpit.session.following.event_feed import EventFeed
 from cockpit.session.following.journal_file import JournalFile
 from cockpit.session.following.troubles import Troubles
-from cockpit.session.heartbeat import Heartbeat
 from cockpit.session.history.history import History
 from cockpit.session.history.layers import LayerFeed
 from cockpit.session.history.loader import HistoryLoader, RowLoader
-from cockpit.session.incidents.incidents import Incident, Incidents
-from cockpit.session.outbox import CommandOutcome, Outbox, Pending
+from cockpit.session.incidents.incidents import Incidents
+from cockpit.session.outbox import CommandOutcome, Outbox
 from cockpit.session.run_summary import Best, Origin, best_of
+from cockpit.session.update import SessionUpdate
 from cockpit.text.format import duration
 from cockpit.text.next_steps import End, end_of
 from engine.errors import UserError
@@ -27,11 +28,8 @@ from engine.journal.disk.run_dir import CHECKPOINTS, StartWatch
 from engine.journal.reader import Entry
 from engine.journal.store import journal_file
 from engine.journal.tail import JournalTail
-from engine.protocol.record import record
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import NO_SPEC, TaskSpec
-
-__all__ = ["FULL_UPDATE", "CommandOutcome", "Pending", "Session", "SessionUpdate"]
 
 BUSY_SECONDS: Final = 0.05
 """Seconds that a poll may wait for a locked journal; readers of a journal in WAL mode rarely wait."""
@@ -43,29 +41,6 @@ _HALF_MADE_SECONDS: Final = 5.0
 """Seconds after opening in which an unreadable journal counts as one that is being created."""
 
 _STARTING: Final = "starting"
-
-
-@record
-class SessionUpdate:
-    """The changes of one poll; falsy if there are none. `time`: pulse, heartbeat or notice have another text.
-
-    `rewound`: a rollback or a resume opened a branch, and histories were cut. `began`: incidents that `entries` began.
-    """
-
-    state: bool = False
-    steps: bool = False
-    entries: tuple[Entry, ...] = ()
-    answers: tuple[CommandOutcome, ...] = ()
-    time: bool = False
-    rewound: bool = False
-    began: tuple[Incident, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.state or self.steps or self.entries or self.answers or self.time or self.rewound)
-
-
-FULL_UPDATE: Final = SessionUpdate(state=True, steps=True, time=True, rewound=True)
-"""For a panel that becomes visible again: everything may have changed."""
 
 
 class Session(Outbox):

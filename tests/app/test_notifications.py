@@ -7,7 +7,7 @@ import pytest
 from cockpit.app.controllers.notifications import escape_of, notification
 from cockpit.preferences.settings import Settings
 from cockpit.session.incidents.incidents import incidents_of
-from cockpit.session.session import SessionUpdate
+from cockpit.session.update import SessionUpdate
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Status

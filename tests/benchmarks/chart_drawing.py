@@ -19,7 +19,8 @@ import plotext
 from numpy.typing import NDArray
 
 from cockpit.session.history.history import History
-from cockpit.session.session import FULL_UPDATE, Session
+from cockpit.session.session import Session
+from cockpit.session.update import FULL_UPDATE
 from engine.journal.series import RowBlock, Rows
 from engine.tasks.person.spec import LOSS_TERMS
 from tests.panels.charts.chart_stage import ArraySession, ChartStage

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from cockpit.console.live_panel import panel, progress_line
 from cockpit.console.run_view import RunView
-from cockpit.session.incidents.incidents import Incident, incidents_of
+from cockpit.session.incidents.incident import Incident
+from cockpit.session.incidents.incidents import incidents_of
 from cockpit.session.run_summary import Best
 from engine.journal.reader import Entry
 from engine.protocol import events as e

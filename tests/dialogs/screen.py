@@ -11,7 +11,8 @@ from textual.widgets import OptionList, Static
 
 from cockpit.preferences.key_binding import bindings_of
 from cockpit.preferences.keymap import KEYS, keys_for
-from cockpit.session.session import FULL_UPDATE, Session
+from cockpit.session.session import Session
+from cockpit.session.update import FULL_UPDATE
 from cockpit.ui.dialogs.dispatcher import ActionDispatcher
 from cockpit.ui.panels.status.pending_commands import PendingStrip
 from cockpit.ui.panels.toolkit.panel import Ask, Steer

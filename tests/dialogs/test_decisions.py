@@ -194,4 +194,4 @@ def test_the_cockpit_calls_decide_in_two_places():
     calls = re.compile(r"^from engine\.protocol\.decide import .*\bdecide\b", re.MULTILINE)
     paths = sorted((ROOT / "cockpit").rglob("*.py"))
     callers = [str(path.relative_to(ROOT)) for path in paths if calls.search(path.read_text(encoding="utf-8"))]
-    assert callers == ["cockpit/cli/commands/send.py", "cockpit/session/outbox.py"]
+    assert callers == ["cockpit/cli/commands/send.py", "cockpit/session/projection.py"]

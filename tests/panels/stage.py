@@ -10,7 +10,8 @@ from textual.geometry import Region
 from textual.widget import Widget
 
 from cockpit.preferences.themes import DARK, THEMES
-from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
+from cockpit.session.session import Session
+from cockpit.session.update import FULL_UPDATE, SessionUpdate
 from cockpit.ui.panels.toolkit.panel import Ask, JumpTo, Panel
 
 

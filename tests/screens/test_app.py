@@ -15,7 +15,8 @@ from cockpit.app.app import CockpitApp
 from cockpit.app.shutdown import NOT_HERE
 from cockpit.preferences.keymap import KEYS, keys_for, remap
 from cockpit.preferences.settings import Settings
-from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
+from cockpit.session.session import Session
+from cockpit.session.update import FULL_UPDATE, SessionUpdate
 from cockpit.ui.panels.charts.grid import ChartGrid
 from cockpit.ui.panels.records.events import EventsPanel
 from cockpit.ui.panels.status.header import Header

@@ -10,7 +10,8 @@ from textual._compositor import Compositor
 
 from cockpit.app.app import CockpitApp
 from cockpit.preferences.settings import Settings
-from cockpit.session.session import FULL_UPDATE, Session
+from cockpit.session.session import Session
+from cockpit.session.update import FULL_UPDATE
 from cockpit.ui.screens.compositor import FrugalCompositor, PlacedUpdate
 from tests.recorded_run import RecordedRun, record_run
 

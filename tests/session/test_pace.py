@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cockpit.session.pace import Pace
+from cockpit.session.activity.pace import Pace
 
 
 def test_nothing_is_known_before_two_steps_ended() -> None:

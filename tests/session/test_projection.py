@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cockpit.session.outbox import Projection
+from cockpit.session.projection import Projection
 from cockpit.session.session import Session
 from engine.protocol import commands as c
 from engine.protocol import events as e

@@ -14,7 +14,8 @@ import pytest
 
 from cockpit.session.following.event_feed import EVENTS_PER_LOOK
 from cockpit.session.run_summary import Best
-from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
+from cockpit.session.session import Session
+from cockpit.session.update import FULL_UPDATE, SessionUpdate
 from engine.journal.store import JOURNAL_FILE
 from engine.journal.task_meta import TASK
 from engine.protocol import commands as c

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cockpit.session.session import FULL_UPDATE, Pending, Session, SessionUpdate
+from cockpit.session.outbox import Pending
+from cockpit.session.session import Session
+from cockpit.session.update import FULL_UPDATE, SessionUpdate
 from engine.protocol.commands import Command
 from engine.protocol.decide import Outcome
 from engine.protocol.events import Activity, Status

@@ -7,7 +7,7 @@ from typing import ClassVar, NamedTuple
 
 from cockpit.app.controllers.controller import SessionController
 from cockpit.preferences.settings import ATTACH_LOG
-from cockpit.session.session import SessionUpdate
+from cockpit.session.update import SessionUpdate
 
 
 class _OtherResult(NamedTuple):

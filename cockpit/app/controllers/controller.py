@@ -17,7 +17,8 @@ from cockpit.app.controllers.screenshot import save_screenshot
 from cockpit.preferences.first_run import is_first_time, remember
 from cockpit.preferences.key_binding import shown
 from cockpit.preferences.keymap import KEYS, keys_for, lookup
-from cockpit.session.session import Session, SessionUpdate
+from cockpit.session.session import Session
+from cockpit.session.update import SessionUpdate
 from cockpit.text.format import escape_control
 from cockpit.ui.dialogs.action_table import without_effect
 from cockpit.ui.dialogs.dispatcher import ActionDispatcher, Opener

@@ -7,8 +7,8 @@ from typing import Final
 
 from cockpit.console.incident_text import incident_line
 from cockpit.preferences.settings import Settings
-from cockpit.session.incidents.incidents import Incident
-from cockpit.session.session import SessionUpdate
+from cockpit.session.incidents.incident import Incident
+from cockpit.session.update import SessionUpdate
 from cockpit.text.event_text import info_of, sentence
 from cockpit.text.format import escape_control
 from engine.protocol import events as e

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
 from cockpit.console.incident_text import incident_line
-from cockpit.session.session import Session, SessionUpdate
+from cockpit.session.session import Session
+from cockpit.session.update import SessionUpdate
 from cockpit.text.event_text import is_information, sentence
 from cockpit.text.format import escape_control, number
 from cockpit.text.next_steps import resume_command

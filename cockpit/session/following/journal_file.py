@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from cockpit.session.heartbeat import Heartbeat
+from cockpit.session.activity.heartbeat import Heartbeat
 from engine.errors import UserError
 from engine.journal.tail import JournalTail
 

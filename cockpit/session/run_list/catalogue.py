@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from cockpit.session.run_list.facts import read_facts
+from cockpit.session.run_list.facts_reader import read_facts
 from cockpit.session.run_list.index_file import Stamp, load_index, save_index
 from cockpit.session.run_list.listed_run import NO_JOURNAL, UNREADABLE, ListedRun
 from engine.errors import UserError

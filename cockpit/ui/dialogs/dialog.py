@@ -10,7 +10,8 @@ from textual.content import Content
 from textual.widgets import Button, Input, OptionList
 from textual.widgets.option_list import Option
 
-from cockpit.session.session import Session, SessionUpdate
+from cockpit.session.session import Session
+from cockpit.session.update import SessionUpdate
 from cockpit.terminal.textual_private import MeasuresAgain
 from cockpit.text.command_text import changes_nothing, describe_outcome
 from cockpit.ui.dialogs.box import CARE, FAIL, PASS, Box, button

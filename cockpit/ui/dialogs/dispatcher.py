@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, Literal, Protocol
 
-from cockpit.session.session import CommandOutcome, Session, SessionUpdate
+from cockpit.session.outbox import CommandOutcome
+from cockpit.session.session import Session
+from cockpit.session.update import SessionUpdate
 from cockpit.text.command_text import title
 from cockpit.text.event_text import sentence
 from cockpit.ui.dialogs import dialog as dialogs

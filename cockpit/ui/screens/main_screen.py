@@ -18,7 +18,8 @@ from textual.widgets import Input, Static
 from cockpit.preferences.first_run import HINT
 from cockpit.preferences.settings import Settings
 from cockpit.session.poll_budget import PollBudget
-from cockpit.session.session import Session, SessionUpdate
+from cockpit.session.session import Session
+from cockpit.session.update import SessionUpdate
 from cockpit.terminal.textual_private import MeasuresAgain, OpensQuickly
 from cockpit.text.format import escape_control
 from cockpit.ui.dialogs.action_table import unsupported

@@ -12,7 +12,8 @@ from textual.app import App, ComposeResult
 from cockpit.charts.draw.glyphs import Marker
 from cockpit.preferences.themes import DARK, THEMES
 from cockpit.session.run_summary import Origin
-from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
+from cockpit.session.session import Session
+from cockpit.session.update import FULL_UPDATE, SessionUpdate
 from cockpit.ui.panels.charts.chart import ChartView
 from cockpit.ui.panels.charts.grid import ChartGrid
 from engine.journal.reader import Entry

@@ -10,7 +10,8 @@ import pytest
 from cockpit.charts.draw.glyphs import MARKERS, Marker
 from cockpit.preferences.keymap import KEYS
 from cockpit.preferences.themes import LIGHT
-from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
+from cockpit.session.session import Session
+from cockpit.session.update import FULL_UPDATE, SessionUpdate
 from cockpit.ui.panels.charts.grid import ChartGrid
 from engine.protocol import events as e
 from tests.charts.array_history import ArrayHistory

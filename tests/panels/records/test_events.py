@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from cockpit.session.session import FULL_UPDATE, Session
+from cockpit.session.session import Session
+from cockpit.session.update import FULL_UPDATE
 from cockpit.ui.panels.records.events import EventsPanel
 from cockpit.ui.panels.records.events_filter import EventsFilter
 from cockpit.ui.panels.toolkit.line_list import LineList

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from cockpit.session.incidents.incidents import Incidents, is_alert
+from cockpit.session.incidents.incident import is_alert
+from cockpit.session.incidents.incidents import Incidents
 from cockpit.session.session import Session
 from cockpit.ui.panels.status.alerts.account import account
 from cockpit.ui.panels.status.alerts.banner import Banner

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from cockpit.session.session import FULL_UPDATE, Session
+from cockpit.session.session import Session
+from cockpit.session.update import FULL_UPDATE
 from cockpit.ui.panels.status.header import Header
 from engine.protocol import commands as c
 from engine.protocol.events import Activity, ActivityChanged, Paused, RunFinished

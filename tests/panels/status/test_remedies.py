@@ -9,7 +9,8 @@ from types import MappingProxyType
 
 import pytest
 
-from cockpit.session.incidents.incidents import Incident, incidents_of
+from cockpit.session.incidents.incident import Incident
+from cockpit.session.incidents.incidents import incidents_of
 from cockpit.ui.panels.status.alerts.blame import blamed_component
 from cockpit.ui.panels.status.alerts.remedies import remedies_of
 from engine.protocol import commands as c

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 from textual.content import Content
 
-from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
+from cockpit.session.session import Session
+from cockpit.session.update import FULL_UPDATE, SessionUpdate
 from cockpit.ui.panels.toolkit.line_panel import LinePanel, since
 from cockpit.ui.panels.toolkit.line_parts import cut, flow, padded, part, wrapped
 from cockpit.ui.panels.toolkit.symbols import ASCII, UNICODE, bar, sparkline

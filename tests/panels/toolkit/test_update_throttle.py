@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from cockpit.session.session import SessionUpdate
+from cockpit.session.update import SessionUpdate
 from cockpit.ui.panels.toolkit.update_throttle import UpdateThrottle
 from engine.journal.reader import Entry
 from tests.console.scripted import FakeClock

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from cockpit.cli.commands.reading.status import read_status
-from cockpit.session.run_list.facts import ALERTS, NO_CAUSES, RunFacts, points_of, present_activity, read_facts
+from cockpit.session.run_list.facts import RunFacts, points_of, present_activity
+from cockpit.session.run_list.facts_reader import ALERTS, NO_CAUSES, read_facts
 from cockpit.text.event_text import REGISTRY
 from engine.errors import UserError
 from engine.journal.sessions import WriterSession

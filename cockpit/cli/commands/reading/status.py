@@ -13,7 +13,7 @@ from typing import Final
 from cockpit.cli.output import print_json, print_lines
 from cockpit.console.step_time_text import step_time_of
 from cockpit.console.summary import RunSummary, ending, fact_lines, read_outcome, way_on
-from cockpit.session.activity_text import OVER
+from cockpit.session.activity.activity_text import OVER
 from cockpit.session.incidents.incidents import num_incidents
 from cockpit.session.run_list.facts import present_activity
 from cockpit.text.format import duration, escape_control

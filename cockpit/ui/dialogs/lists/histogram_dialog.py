@@ -15,7 +15,8 @@ from textual.widget import Widget
 from textual.widgets import Button, Input, OptionList
 from textual.widgets.option_list import Option
 
-from cockpit.session.session import Session, SessionUpdate
+from cockpit.session.session import Session
+from cockpit.session.update import SessionUpdate
 from cockpit.text.format import escape_control
 from cockpit.text.histogram_text import drawn, heading
 from cockpit.ui.dialogs.box import FAIL, PASS, button, field, line

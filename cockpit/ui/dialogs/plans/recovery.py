@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cockpit.console.incident_text import incident_line
 from cockpit.session.checkpoints import Checkpoint, checkpoints_of, way_back
-from cockpit.session.incidents.incidents import Incident
+from cockpit.session.incidents.incident import Incident
 from cockpit.text.command_text import describe_outcome
 from cockpit.text.event_text import sentence
 from cockpit.text.format import duration, number

@@ -15,7 +15,8 @@ from cockpit.charts.annotations.past import GRADIENT_BOUND, Past, past_of
 from cockpit.charts.draw.glyphs import MARKERS, Marker
 from cockpit.charts.inputs import ChartInputs
 from cockpit.charts.view import MOVES, View
-from cockpit.session.session import Session, SessionUpdate
+from cockpit.session.session import Session
+from cockpit.session.update import SessionUpdate
 from cockpit.ui.panels.charts.board import ChartBoard
 from cockpit.ui.panels.charts.chart import ChartView
 from cockpit.ui.panels.charts.metric_chooser import choose_metrics

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cockpit.session.history.layers import Floats, LayerWindow, totals
+from cockpit.session.history.layer_numbers import Floats, LayerWindow, totals
 from cockpit.ui.panels.layers.tree import LayerTree
 from engine.journal.task_meta import ACT_ZEROS, GRAD_NORM, GRAD_ZEROS, PARAMETER_MEASURES, UPDATE_RATIO, WEIGHT_NORM
 

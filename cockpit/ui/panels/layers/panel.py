@@ -11,7 +11,8 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from cockpit.session.session import Session, SessionUpdate
+from cockpit.session.session import Session
+from cockpit.session.update import SessionUpdate
 from cockpit.ui.panels.layers.columns import Columns, RowLook, heading, in_full, row
 from cockpit.ui.panels.layers.numbers import MEASURES
 from cockpit.ui.panels.layers.tree import Node

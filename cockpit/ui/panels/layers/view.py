@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from cockpit.session.history.layers import LayerWindow
+from cockpit.session.history.layer_numbers import LayerWindow
 from cockpit.ui.panels.layers.numbers import MEASURES, LayerNumbers
 from cockpit.ui.panels.layers.tree import ROOT, LayerTree, Node
 from engine.journal.task_meta import ACT_ZEROS, GRAD_NORM, layer_metric

@@ -11,7 +11,8 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import Static
 
-from cockpit.session.session import Session, SessionUpdate
+from cockpit.session.session import Session
+from cockpit.session.update import SessionUpdate
 from cockpit.text.format import escape_control
 from cockpit.ui.panels.preview.gallery import Gallery
 from cockpit.ui.panels.preview.graphics_support import (

@@ -10,7 +10,8 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.style import Style
 
-from cockpit.session.session import Session, SessionUpdate
+from cockpit.session.session import Session
+from cockpit.session.update import SessionUpdate
 from cockpit.text.event_info import Severity
 from cockpit.text.event_text import sentence, severity
 from cockpit.text.format import escape_control

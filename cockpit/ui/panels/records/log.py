@@ -8,7 +8,8 @@ from typing import ClassVar, Final
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
-from cockpit.session.session import Session, SessionUpdate
+from cockpit.session.session import Session
+from cockpit.session.update import SessionUpdate
 from cockpit.ui.panels.records.log_tail import LogTail
 from cockpit.ui.panels.toolkit.search_panel import SearchedList
 from cockpit.ui.panels.toolkit.symbols import BAD, WARN

@@ -9,7 +9,8 @@ from typing import ClassVar, Final
 from textual.content import Content
 from textual.style import Style
 
-from cockpit.session.session import Session, SessionUpdate
+from cockpit.session.session import Session
+from cockpit.session.update import SessionUpdate
 from cockpit.text.format import escape_control, number, plural
 from cockpit.ui.panels.status.component_rows import ComponentRows, Row
 from cockpit.ui.panels.status.measures import value_style

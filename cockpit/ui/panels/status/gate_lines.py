@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from textual.content import Content
 
-from cockpit.session.activity_text import OVER
+from cockpit.session.activity.activity_text import OVER
 from cockpit.text.format import escape_control
 from cockpit.ui.panels.toolkit.line_parts import LinePart, cut, flow, link, padded, part
 from cockpit.ui.panels.toolkit.symbols import BAD, GOOD, LABEL, STRONG, WARN, Symbols

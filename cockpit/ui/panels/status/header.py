@@ -9,8 +9,9 @@ from typing import ClassVar, Final
 from textual.content import Content
 
 from cockpit.console.live_panel import phase_title
-from cockpit.session.activity_text import OVER
-from cockpit.session.session import Session, SessionUpdate
+from cockpit.session.activity.activity_text import OVER
+from cockpit.session.session import Session
+from cockpit.session.update import SessionUpdate
 from cockpit.text.format import duration, escape_control
 from cockpit.ui.panels.status.measures import measures, pace, waiting
 from cockpit.ui.panels.toolkit.line_panel import LinePanel

@@ -7,7 +7,8 @@ from typing import ClassVar
 from textual.content import Content
 from textual.style import Style
 
-from cockpit.session.session import Session, SessionUpdate
+from cockpit.session.session import Session
+from cockpit.session.update import SessionUpdate
 from cockpit.text.command_text import knob_range
 from cockpit.text.format import escape_control
 from cockpit.ui.panels.toolkit.line_panel import TitledLinePanel

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from cockpit.session.session import Pending, Session, SessionUpdate
+from cockpit.session.outbox import Pending
+from cockpit.session.session import Session
+from cockpit.session.update import SessionUpdate
 from cockpit.text.command_text import change, title, waits_for
 from cockpit.text.format import duration
 from cockpit.ui.panels.toolkit.panel import Panel

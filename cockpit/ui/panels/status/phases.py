@@ -7,7 +7,8 @@ from typing import ClassVar, Final
 
 from textual.content import Content
 
-from cockpit.session.session import Session, SessionUpdate
+from cockpit.session.session import Session
+from cockpit.session.update import SessionUpdate
 from cockpit.text.format import escape_control
 from cockpit.ui.panels.records.config_values import ConfigValues
 from cockpit.ui.panels.status.gate_lines import gate_lines, key_of

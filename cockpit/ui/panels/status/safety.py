@@ -9,8 +9,9 @@ from typing import ClassVar, Final
 import numpy as np
 from textual.content import Content
 
-from cockpit.session.activity_text import OVER
-from cockpit.session.session import Session, SessionUpdate
+from cockpit.session.activity.activity_text import OVER
+from cockpit.session.session import Session
+from cockpit.session.update import SessionUpdate
 from cockpit.text.format import duration, escape_control, number
 from cockpit.ui.panels.status.newest_events import NewestEvents, saved_at
 from cockpit.ui.panels.toolkit.line_panel import TitledLinePanel

@@ -12,7 +12,9 @@ from textual.content import Content
 from textual.geometry import Region, Size
 from textual.strip import Strip
 
-from cockpit.session.session import Pending, Session, SessionUpdate
+from cockpit.session.outbox import Pending
+from cockpit.session.session import Session
+from cockpit.session.update import SessionUpdate
 from cockpit.ui.panels.toolkit.line_parts import cut
 from cockpit.ui.panels.toolkit.panel import Ask, JumpTo, Panel
 from cockpit.ui.panels.toolkit.strip_cache import StripCache

@@ -10,7 +10,8 @@ from textual.widget import Widget
 from engine.protocol.commands import Command
 
 if TYPE_CHECKING:
-    from cockpit.session.session import Session, SessionUpdate
+    from cockpit.session.session import Session
+    from cockpit.session.update import SessionUpdate
 
 
 class Panel(Widget):

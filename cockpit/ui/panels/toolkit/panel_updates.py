@@ -8,7 +8,8 @@ from typing import Any, Final
 from textual.screen import Screen
 from textual.widget import Widget
 
-from cockpit.session.session import FULL_UPDATE, Session, SessionUpdate
+from cockpit.session.session import Session
+from cockpit.session.update import FULL_UPDATE, SessionUpdate
 from cockpit.ui.panels.toolkit.panel import Panel
 from cockpit.ui.panels.toolkit.panel_faults import PanelFailed
 from cockpit.ui.panels.toolkit.update_throttle import UpdateThrottle

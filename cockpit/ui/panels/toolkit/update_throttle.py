@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from cockpit.session.session import SessionUpdate
+from cockpit.session.update import SessionUpdate
 
 
 class UpdateThrottle:

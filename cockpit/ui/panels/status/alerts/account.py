@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cockpit.console.incident_text import what_of
-from cockpit.session.incidents.incidents import Incident
+from cockpit.session.incidents.incident import Incident
 from cockpit.text.event_info import NOT_FINITE
 from cockpit.text.format import escape_control, number
 from engine.protocol import events as e

@@ -6,9 +6,11 @@ from typing import ClassVar
 
 from textual.content import Content
 
-from cockpit.session.activity_text import OVER
-from cockpit.session.incidents.incidents import Incident, Incidents
-from cockpit.session.session import Session, SessionUpdate
+from cockpit.session.activity.activity_text import OVER
+from cockpit.session.incidents.incident import Incident
+from cockpit.session.incidents.incidents import Incidents
+from cockpit.session.session import Session
+from cockpit.session.update import SessionUpdate
 from cockpit.ui.panels.status.alerts.account import IncidentText, account
 from cockpit.ui.panels.status.alerts.remedies import remedies_of
 from cockpit.ui.panels.toolkit.line_panel import LinePanel

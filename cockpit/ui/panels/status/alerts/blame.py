@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cockpit.session.incidents.incidents import Incident
+from cockpit.session.incidents.incident import Incident
 from engine.protocol import events as e
 from engine.protocol.events import Event
 from engine.protocol.task_spec import TaskSpec

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Final
 
-from cockpit.session.incidents.incidents import Incident
+from cockpit.session.incidents.incident import Incident
 from cockpit.text.command_text import changes_nothing, title
 from cockpit.text.event_info import NOT_FINITE, UNSTABLE
 from cockpit.text.format import rate

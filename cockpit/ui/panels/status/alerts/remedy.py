@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from cockpit.session.checkpoints import step_of
-from cockpit.session.incidents.incidents import Incident
+from cockpit.session.incidents.incident import Incident
 from cockpit.text.format import number
 from cockpit.ui.panels.status.alerts.blame import blamed_component, named_places
 from engine.protocol import commands as c

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cockpit.session.pace import Pace
+from cockpit.session.activity.pace import Pace
 from cockpit.text.format import duration, escape_control
 from engine.protocol.events import Activity, Paused
 from engine.protocol.state import RunState
