@@ -154,7 +154,7 @@ def _options(arguments: Namespace) -> TrainOptions:
 def _train_headless(options: TrainOptions, launch: Launch | None = None) -> int:
     """Train without a screen. Torch is imported last, so that a mistake in the options is reported quickly."""
     from cockpit.console.notify.notifier import notifying  # noqa: PLC0415
-    from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
+    from cockpit.console.reporting.reporter import ConsoleReporter  # noqa: PLC0415
     from cockpit.preferences.settings import load_settings, settings_file  # noqa: PLC0415
 
     settings = load_settings(settings_file())

@@ -41,7 +41,7 @@ PRELOADED = (
     "cockpit.app.runner",
     "cockpit.app.controllers.controller",
     "cockpit.app.attached_app",
-    "cockpit.console.reporter",
+    "cockpit.console.reporting.reporter",
     "cockpit.cli.attached_runs",
     "cockpit.preferences.settings",
     "cockpit.terminal.drivers.driver",

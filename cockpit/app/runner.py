@@ -144,7 +144,7 @@ def _run(app: ScreenApp) -> None:
 
 def _follow_on_console(directory: Path, training: TrainingHandle) -> RunResult:
     # Only a screen that has failed needs it.
-    from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
+    from cockpit.console.reporting.reporter import ConsoleReporter  # noqa: PLC0415
 
     log = directory / CONSOLE_LOG
     complain(f"the screen failed (see {log}); the training continues and is reported here")

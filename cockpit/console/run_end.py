@@ -34,6 +34,6 @@ def discard_unbegun(directory: Path, interrupt: Interrupt) -> None:
 
 def sum_up(directory: Path) -> None:
     """Print the summary of the run."""
-    from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
+    from cockpit.console.reporting.reporter import ConsoleReporter  # noqa: PLC0415
 
     ConsoleReporter(directory, quiet=True).stop()

@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.text import Text
 
 from cockpit.console.incident_text import incident_line
-from cockpit.console.live_panel import loss_style, phase_title
-from cockpit.console.log_lines import entry_line
+from cockpit.console.reporting.live_panel import loss_style, phase_title
+from cockpit.console.reporting.log_lines import entry_line
 from cockpit.console.step_time_text import step_time_of
 from cockpit.session.incidents.incident import Incident
 from cockpit.session.incidents.incidents import incidents_of

@@ -9,8 +9,8 @@ from types import MappingProxyType
 import pytest
 from rich.text import Text
 
-from cockpit.console.live_panel import panel, progress_line
-from cockpit.console.run_view import RunView
+from cockpit.console.reporting.live_panel import panel, progress_line
+from cockpit.console.reporting.run_view import RunView
 from cockpit.session.incidents.incident import Incident
 from cockpit.session.incidents.incidents import incidents_of
 from cockpit.session.run_summary import Best

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cockpit.console.log_lines import LogLines, entry_line
+from cockpit.console.reporting.log_lines import LogLines, entry_line
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import Event, Status

@@ -160,7 +160,7 @@ def test_an_output_without_braille_gets_ascii(trained: ScriptedRun, monkeypatch:
 
 
 def test_neither_plot_nor_the_reporter_needs_torch_textual_or_plotext() -> None:
-    modules = "cockpit.cli.commands.reading.plot, cockpit.console.reporter"
+    modules = "cockpit.cli.commands.reading.plot, cockpit.console.reporting.reporter"
     code = f"import sys, {modules}; print({{'torch', 'textual', 'plotext'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
 

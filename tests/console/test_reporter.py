@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-import cockpit.console.reporter
-from cockpit.console.reporter import PLAIN_SECONDS, ConsoleReporter
+import cockpit.console.reporting.reporter
+from cockpit.console.reporting.log_pace import PLAIN_SECONDS
+from cockpit.console.reporting.reporter import ConsoleReporter
 from cockpit.session.following.event_feed import EVENTS_PER_LOOK
 from cockpit.session.session import Session
 from cockpit.terminal.safe_stream import open_console
@@ -45,7 +46,7 @@ def _closed_sessions(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:  # pyr
         def session(*args: Any, **kwargs: Any) -> Session:
             return opened.enter_context(closing(Session(*args, **kwargs)))
 
-        monkeypatch.setattr(cockpit.console.reporter, "Session", session)
+        monkeypatch.setattr(cockpit.console.reporting.reporter, "Session", session)
         yield
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cockpit.console.run_view import RunView, view_of
+from cockpit.console.reporting.run_view import RunView, view_of
 from cockpit.session.run_summary import Best
 from cockpit.session.session import Session
 from engine.protocol import events as e

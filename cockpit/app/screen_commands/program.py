@@ -65,7 +65,7 @@ def _watch(
     training: BackgroundRun, directory: Path, arguments: Namespace, screen: tuple[Settings, ShellJob] | None
 ) -> Ended:
     """Show a program's run until its end, on the console without a `screen`, and print its summary."""
-    from cockpit.console.reporter import ConsoleReporter  # noqa: PLC0415
+    from cockpit.console.reporting.reporter import ConsoleReporter  # noqa: PLC0415
 
     if screen is None:
         reporter = ConsoleReporter(directory, quiet=arguments.quiet)

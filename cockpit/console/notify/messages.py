@@ -59,8 +59,8 @@ def end_notice(session: Session) -> Notice:
     facts = [said] if said else []
     if state is not None:
         facts.append(f"step {state.step}" + (f" of {state.total_steps}" if state.total_steps else ""))
-        if state.best_score is not None:
-            facts.append(f"best {session.spec.score or 'score'} {number(state.best_score)}")
+    if state is not None and state.best_score is not None:
+        facts.append(f"best {session.spec.score or 'score'} {number(state.best_score)}")
     if word == "failed" and session.origin.attached is None:
         facts.append(f"go on with: {resume_command(session.run_dir)}")
     return _notice(f"{session.run_dir.name}: {word}", "; ".join(facts), "failure" if word == "failed" else "success")

@@ -79,10 +79,9 @@ class _Notifier:
     def end(self) -> None:
         """Let the process send what is left, and wait for it a few seconds."""
         self._order({"end": True})
-        for pipe in (self._child.stdin, self._child.stdout):
-            if pipe is not None:
-                with suppress(OSError):
-                    pipe.close()
+        for pipe in filter(None, (self._child.stdin, self._child.stdout)):
+            with suppress(OSError):
+                pipe.close()
         if not self._has_run:
             self._child.kill()
         try:

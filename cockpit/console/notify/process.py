@@ -20,6 +20,7 @@ from cockpit.console.notify.delivery import Delivery, Pace, masked, sender_to
 from cockpit.console.notify.messages import Notice, end_notice, notices_of
 from cockpit.session.history.loader import RowLoader
 from cockpit.session.session import Session
+from cockpit.session.update import SessionUpdate
 from engine.journal.disk.run_dir import CONSOLE_LOG
 from engine.journal.tail import JournalTail
 from engine.protocol import events as e
@@ -86,22 +87,27 @@ def serve(
 
 def follow(session: Session, since: float, orders: Orders) -> Iterator[Notice]:
     """Yield the messages about the run until its end is recorded or its process is gone."""
-    has_news = is_told = False
-    while True:
+    has_news = is_told = is_last = False
+    while not is_last:
         is_over = orders.is_over(POLL_SECONDS)
         gone = session.writer_has_left  # before the look, so that the last news are among it
-        while True:
-            update = session.poll()
+        for update in _news(session):
             fresh = [entry for entry in update.entries if entry.time >= since]
             has_news = has_news or bool(fresh)
             is_told = is_told or any(isinstance(entry.event, e.RunFinished | e.RunFailed) for entry in fresh)
             yield from notices_of(update, session, since)
-            if not update.entries:
-                break
-        if is_over and (is_told or gone or not has_news):
-            break
+        is_last = is_over and (is_told or gone or not has_news)
     if has_news and not is_told and session.abandonment:
         yield end_notice(session)
+
+
+def _news(session: Session) -> Iterator[SessionUpdate]:
+    """Yield updates until one has no further event: a poll reads a bounded number of them."""
+    update = session.poll()
+    while update.entries:
+        yield update
+        update = session.poll()
+    yield update
 
 
 class Orders:

@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Button
 
-from cockpit.console.live_panel import phase_title
+from cockpit.console.reporting.live_panel import phase_title
 from cockpit.session.session import Session
 from cockpit.text.format import listed, number
 from cockpit.ui.dialogs.box import CARE, FAIL, PASS, button, line

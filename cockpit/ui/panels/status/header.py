@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 
 from textual.content import Content
 
-from cockpit.console.live_panel import phase_title
+from cockpit.console.reporting.live_panel import phase_title
 from cockpit.session.activity.activity_text import OVER
 from cockpit.session.session import Session
 from cockpit.session.update import SessionUpdate

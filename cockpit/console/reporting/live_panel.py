@@ -9,7 +9,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from cockpit.console.incident_text import incident_line
-from cockpit.console.run_view import RunView
+from cockpit.console.reporting.run_view import RunView
 from cockpit.session.activity.activity_text import OVER
 from cockpit.text.format import duration, escape_control, number, plural, rate
 from engine.protocol.events import Activity
@@ -146,14 +146,13 @@ def _measures(view: RunView) -> Iterable[LineSegment]:
         yield LineSegment("", f"{number(speed, 3)} steps/s", "")
     if state.samples_per_second:
         yield LineSegment("", f"{number(state.samples_per_second, 3)} {plural(state.spec.sample_noun)}/s", "")
-    for label, count in (
-        ("skipped", state.skipped_steps),
-        ("loss clamps", state.clamp_hits),
-        ("unusable files", state.rejected_samples),
-        ("alerts", view.alerts),
-    ):
-        if count:
-            yield LineSegment(label, str(count), "bold yellow" if label == "loss clamps" else "bold red")
+    counts = (
+        ("skipped", state.skipped_steps, "bold red"),
+        ("loss clamps", state.clamp_hits, "bold yellow"),
+        ("unusable files", state.rejected_samples, "bold red"),
+        ("alerts", view.alerts, "bold red"),
+    )
+    yield from (LineSegment(label, str(count), style) for label, count, style in counts if count)
 
 
 def total_chance(state: RunState, view: RunView) -> float | None:

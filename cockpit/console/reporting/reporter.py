@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
 from pathlib import Path
 from threading import Event as Signal
 from threading import Thread
@@ -16,16 +14,17 @@ from rich.live import Live
 from rich.text import Text
 
 from cockpit.console.charts import curves_text
-from cockpit.console.live_panel import panel, progress_line
-from cockpit.console.log_lines import LogLines, with_time
-from cockpit.console.run_view import view_of
+from cockpit.console.reporting.live_panel import panel, progress_line
+from cockpit.console.reporting.log_lines import LogLines, with_time
+from cockpit.console.reporting.log_pace import LogPace
+from cockpit.console.reporting.past_entries import PastEntries
+from cockpit.console.reporting.run_view import view_of
 from cockpit.console.summary import read_outcome, summary_lines
 from cockpit.session.session import Session
 from cockpit.terminal.safe_stream import is_live, open_console
 from cockpit.text.format import duration, escape_control
 from engine.errors import UserError
 from engine.journal.reader import Entry, JournalReader
-from engine.protocol import events as e
 from engine.protocol.state import RunState
 
 MIN_SECONDS: Final = 0.25
@@ -33,9 +32,6 @@ MIN_SECONDS: Final = 0.25
 
 CPU_SHARE: Final = 0.01
 """Share of a core that the reporter may use: it competes with the training thread for the interpreter's lock."""
-
-PLAIN_SECONDS: Final = 10.0
-"""Seconds between two lines of progress in a log; while nothing changes, the time doubles from line to line."""
 
 _SECONDS_TO_STOP: Final = 5.0
 _INDENT: Final = "    "
@@ -65,8 +61,8 @@ class ConsoleReporter:
         self._ascii_only = not self._console.encoding.startswith("utf")
         self._started_at = clock()
         self._log = LogLines(quiet=quiet, timed=not is_live(self._console))
-        self._plain = _PlainPace()
-        self._past = _Past(run_dir)
+        self._pace = LogPace()
+        self._past = PastEntries(run_dir)
         self._session = Session(run_dir, clock=clock, can_steer=False, awaits_start=is_resumed, recent_only=True)
         self._display: Live | None = None
         self._stopping = Signal()
@@ -124,7 +120,7 @@ class ConsoleReporter:
         if self._live:
             view = view_of(self._session, state)
             self._redraw(panel(view, width=self._console.width - 1, ascii_only=self._ascii_only))
-        elif not self._quiet and self._plain.is_due(state, entries, self._clock()):
+        elif not self._quiet and self._pace.is_due(state, entries, self._clock()):
             self._print(with_time(Text(progress_line(view_of(self._session, state))), time.time()))
 
     def _redraw(self, picture: Text) -> None:
@@ -160,8 +156,7 @@ class ConsoleReporter:
         outcome = read_outcome(reader, self._run_dir)
         if outcome is None:
             return
-        self._print(Text())
-        for line in summary_lines(outcome):
+        for line in (Text(), *summary_lines(outcome)):
             self._print(line)
         if self._quiet:
             return
@@ -169,56 +164,3 @@ class ConsoleReporter:
         for row in curves_text(reader, outcome.entries, width=self._console.width, ascii_only=self._ascii_only):
             row.no_wrap = True
             self._print(row)
-
-
-class _Past:
-    """The part of the journal that is not shown: it was written before this process began, or was shown already."""
-
-    def __init__(self, run_dir: Path) -> None:
-        self._run_dir = run_dir
-        self._last_id = self._read_to = 0
-        self._last_time = self._read_time = -math.inf
-        self._state = ""
-
-    def remember(self) -> None:
-        """Note the last event and state of an earlier process, if there is a journal."""
-        with suppress(UserError), closing(JournalReader(self._run_dir, at_rest=True)) as reader:
-            self._last_id = reader.newest_ids().event
-            self._state = repr(reader.state())
-
-    def is_over(self, state: RunState, entries: Sequence[Entry]) -> bool:
-        """Return whether this process has recorded an event or a state."""
-        if self._state and (entries or repr(state) != self._state):
-            self._state = ""
-        return not self._state
-
-    def fresh(self, found: Sequence[Entry]) -> Sequence[Entry]:
-        """Return the entries that are neither past nor shown, out of those that were read next.
-
-        A journal that was written again from memory gives events other numbers: then their times decide.
-        """
-        if found[0].id <= self._read_to:
-            self._last_id, self._last_time = 0, self._read_time
-        self._read_to, self._read_time = found[-1].id, found[-1].time
-        return [entry for entry in found if entry.id > self._last_id and entry.time > self._last_time]
-
-
-class _PlainPace:
-    """Decides when a log gets a line of progress: every ten seconds, less often while nothing changes."""
-
-    def __init__(self) -> None:
-        self._last: float | None = None
-        self._shown = (-1, "")
-        self._gap = PLAIN_SECONDS
-
-    def is_due(self, state: RunState, entries: Sequence[Entry], now: float) -> bool:
-        """Return whether to print the progress now."""
-        where = (state.step, state.activity.value)
-        ends_epoch = any(isinstance(entry.event, e.EpochCompleted) for entry in entries)
-        if self._last is None:
-            self._last = now
-        if not ends_epoch and now - self._last < self._gap:
-            return False
-        self._gap = PLAIN_SECONDS if where != self._shown else min(2 * self._gap, 600.0)
-        self._last, self._shown = now, where
-        return True
