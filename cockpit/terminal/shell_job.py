@@ -11,16 +11,9 @@ import signal
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
-from types import FrameType
 from typing import Final, NoReturn
 
-_PASSED_ON: Final = tuple(
-    getattr(signal, name)
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGWINCH", "SIGUSR1", "SIGUSR2")
-    if hasattr(signal, name)
-)
-_TOLD: Final = b"."
-"""What a child that leaves writes to the waiting process."""
+from cockpit.terminal.shell_wait import PASSED_ON, TOLD, pass_terminal, wait_for
 
 
 class ShellJob:
@@ -51,9 +44,8 @@ class ShellJob:
         with suppress(OSError):
             os.setsid()
         with suppress(OSError):
-            os.write(self._told, _TOLD)
-        for descriptor in (self._parent, self._told):
-            os.close(descriptor)
+            os.write(self._told, TOLD)
+        _close(self._parent, self._told)
         self._parent = self._told = -1
 
 
@@ -84,34 +76,47 @@ def begin_job() -> ShellJob:
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
-    with _blocked({*_PASSED_ON, signal.SIGCHLD, signal.SIGCONT, signal.SIGTTOU}):
-        own_group, group = os.getpgrp(), 0
-        descriptors: list[int] = []
+    with _blocked({*PASSED_ON, signal.SIGCHLD, signal.SIGCONT, signal.SIGTTOU}):
+        own_group = os.getpgrp()
         try:
-            descriptors += os.pipe()
-            group = _begin_group(*descriptors)
-            descriptors += (*os.pipe(), *os.pipe())
-            child = os.fork()
+            child, group, descriptors = _divide()
         except OSError as error:
-            for descriptor in descriptors:
-                os.close(descriptor)
-            if group:
-                os.waitpid(group, 0)
             return ShellJob(f"no second process could be started: {error.strerror}")
         waits, holds, lives, alive, hears, told = descriptors
         if child == 0:
-            for descriptor in (waits, holds, alive, hears):
-                os.close(descriptor)
+            _close(waits, holds, alive, hears)
             os.setpgid(0, group)
-            _pass_terminal(own_group, group)
+            pass_terminal(own_group, group)
             _begun.append(ShellJob("", lives, told))
             return _begun[0]
         try:
-            for descriptor in (waits, lives, told):
-                os.close(descriptor)
-            _wait_for(child, group, hears)
+            _close(waits, lives, told)
+            wait_for(child, group, hears)
         finally:  # whatever happens, this process never goes on as a second cockpit
             os._exit(1)
+
+
+def _divide() -> tuple[int, int, list[int]]:
+    """Start a process group and a child for it; return both, the child as 0 in itself, and the ends of three pipes.
+
+    Raises OSError, with nothing left over.
+    """
+    group, descriptors = 0, list[int]()
+    try:
+        descriptors += os.pipe()
+        group = _begin_group(*descriptors)
+        descriptors += (*os.pipe(), *os.pipe())
+        return os.fork(), group, descriptors
+    except OSError:
+        _close(*descriptors)
+        if group:
+            os.waitpid(group, 0)
+        raise
+
+
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _why_not() -> str:
@@ -128,13 +133,17 @@ def _begin_group(waits: int, holds: int) -> int:
     """
     leader = os.fork()
     if leader == 0:
-        for descriptor in (0, 1, 2, holds):
-            with suppress(OSError):
-                os.close(descriptor)
-        os.read(waits, 1)
-        os._exit(0)
+        _lead(waits, holds)
     os.setpgid(leader, leader)
     return leader
+
+
+def _lead(waits: int, holds: int) -> NoReturn:
+    for descriptor in (0, 1, 2, holds):
+        with suppress(OSError):
+            os.close(descriptor)
+    os.read(waits, 1)
+    os._exit(0)
 
 
 @contextmanager
@@ -144,82 +153,3 @@ def _blocked(numbers: set[signal.Signals]) -> Generator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _pass_terminal(holder: int, heir: int) -> None:
-    """Make the process group `heir` the terminal's foreground, if the group `holder` is."""
-    with suppress(OSError):  # standard input may be another terminal than the shell's, or closed by now
-        if os.tcgetpgrp(0) == holder:
-            os.tcsetpgrp(0, heir)
-
-
-# --- the waiting process --------------------------------------------------------------------
-
-
-def _wait_for(child: int, group: int, hears: int) -> NoReturn:
-    """Wait for the child: pass signals on, stop and continue with it, and end with it or when it leaves its `group`."""
-    with suppress(OSError):  # it may have ended already
-        os.setpgid(child, group)
-    heard = _hear_signals()
-    sources = [heard, hears]
-    while True:
-        ready = select.select(sources, [], [])[0]
-        if hears in ready:
-            if os.read(hears, 1) == _TOLD:
-                _pass_terminal(group, os.getpgrp())
-                os._exit(0)
-            sources.remove(hears)  # the child is about to end
-        numbers = set(os.read(heard, 4096)) if heard in ready else set[int]()
-        if signal.SIGCONT in numbers:  # first: the child may have stopped while this process was stopped
-            _pass_terminal(os.getpgrp(), group)
-            os.killpg(group, signal.SIGCONT)
-        for number in numbers.intersection(_PASSED_ON):
-            os.kill(child, number)
-        if signal.SIGCHLD in numbers:
-            _follow(child, group)
-
-
-def _hear_signals() -> int:
-    """Return a descriptor from which the numbers of signals are read; those ignored at the start stay ignored."""
-    heard, wake = os.pipe()
-    for descriptor in (heard, wake):
-        os.set_blocking(descriptor, False)
-    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-    heeded = {number for number in _PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN}
-    for number in (*heeded, signal.SIGCHLD, signal.SIGCONT):
-        signal.signal(number, _note)
-    for number in (signal.SIGTTOU, signal.SIGTTIN):  # it may be in the background when it takes the terminal back
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {*_PASSED_ON, signal.SIGCHLD, signal.SIGCONT})
-    return heard
-
-
-def _note(number: int, frame: FrameType | None) -> None:
-    """Do nothing: with a handler in Python, the number of the signal is written to the wakeup descriptor."""
-
-
-def _follow(child: int, group: int) -> None:
-    """Stop if the child has stopped, and end if it has ended."""
-    done, status = os.waitpid(child, os.WNOHANG | os.WUNTRACED)
-    if not done:
-        return
-    _pass_terminal(group, os.getpgrp())
-    if os.WIFSTOPPED(status):
-        os.kill(os.getpid(), signal.SIGSTOP)
-        return
-    code = os.waitstatus_to_exitcode(status)
-    if code < 0:
-        _die_by(-code)
-    os._exit(code if code >= 0 else 128 - code)
-
-
-def _die_by(number: int) -> None:
-    """End by the child's signal, which shells name; without a second core file."""
-    import resource  # noqa: PLC0415 - rarely needed
-
-    with suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        if number != signal.SIGKILL:
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
-        os.kill(os.getpid(), number)

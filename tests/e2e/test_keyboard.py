@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cockpit.terminal.drivers.input import BROKEN_SECONDS
+from cockpit.terminal.drivers.input_parser import BROKEN_SECONDS
 from engine.journal.reader import Entry, JournalReader
 from engine.protocol import events as e
 from engine.protocol.events import Status

@@ -12,7 +12,8 @@ import pytest
 from textual import events
 from textual.message import Message
 
-from cockpit.terminal.drivers.input import InputParser, read_input
+from cockpit.terminal.drivers.input import read_input
+from cockpit.terminal.drivers.input_parser import InputParser
 
 SPECIAL = (
     b"\x1b", b"\x1b[", b"\x1b[200~", b"\x1b[201~", b"\x1bO", b"\x1b]", b"\x1bP", b"\x1b_", b"\x1b\\", b"\x07",
