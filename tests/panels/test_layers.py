@@ -12,8 +12,9 @@ import pytest
 from cockpit.charts.chart_specs import charts_for, charts_of, label_of
 from cockpit.session.session import Session
 from cockpit.ui.panels.layers.columns import percent, shortened
-from cockpit.ui.panels.layers.panel import NOTHING, LayersPanel
+from cockpit.ui.panels.layers.panel import LayersPanel
 from cockpit.ui.panels.layers.tree import LayerTree
+from cockpit.ui.panels.layers.view import NOTHING
 from cockpit.ui.panels.toolkit.symbols import signs_for
 from engine.journal.reader import JournalReader
 from engine.journal.task_meta import layer_metric

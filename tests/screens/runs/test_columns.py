@@ -11,7 +11,8 @@ import pytest
 from cockpit.session.run_list.listed_run import NO_JOURNAL, UNREADABLE, ListedRun
 from cockpit.session.run_list.order import SORT_COLUMNS, TreeRow
 from cockpit.ui.panels.toolkit.symbols import ASCII, UNICODE, Symbols
-from cockpit.ui.screens.runs.columns import COLUMNS, CellContext, detail_of, layout_of
+from cockpit.ui.screens.runs.cells import CellContext
+from cockpit.ui.screens.runs.columns import COLUMNS, detail_of, layout_of
 from tests.session.run_list.listing import listed
 
 NOW = 1_000_000.0

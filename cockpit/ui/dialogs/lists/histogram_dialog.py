@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import closing
-from pathlib import Path
 from typing import ClassVar, Final
 
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.fuzzy import FuzzySearch
 from textual.widget import Widget
 from textual.widgets import Button, Input, OptionList
 from textual.widgets.option_list import Option
@@ -21,16 +18,12 @@ from cockpit.text.format import escape_control
 from cockpit.text.histogram_text import drawn, heading
 from cockpit.ui.dialogs.box import FAIL, PASS, button, field, line
 from cockpit.ui.dialogs.dialog import Dialog
-from engine.errors import UserError
-from engine.journal.reader import JournalReader
-from engine.journal.task_meta import LAYERS_META, layers_of
+from cockpit.ui.dialogs.lists.layer_names import found_names, layer_names
 from engine.outputs.inspection.histogram_file import kept_histograms
 from engine.outputs.inspection.layer_histograms import LayerHistograms
 from engine.protocol.commands import TakeHistogram
 from engine.protocol.events import Activity, HistogramTaken, Status
 
-NETWORK: Final = "network"
-"""The name of the whole network as a layer."""
 _WIDTH: Final = 116
 _OTHER_LINES: Final = 20
 """Lines of the box without the bars."""
@@ -80,15 +73,15 @@ class HistogramDialog(Dialog):
         """Show the engine's answer, and histograms that were taken meanwhile."""
         if not (self.is_attached and self.is_mounted):
             return
-        for answer in update.answers:
-            if isinstance(answer.pending.command, TakeHistogram) and answer.entry.status is Status.REFUSED:
-                self._tell(answer.entry.reason, is_refusal=True)
+        ours = [answer.entry for answer in update.answers if isinstance(answer.pending.command, TakeHistogram)]
+        for refused in (entry for entry in ours if entry.status is Status.REFUSED):
+            self._tell(refused.reason, is_refusal=True)
         taken = [entry.event for entry in update.entries if isinstance(entry.event, HistogramTaken)]
         if taken:
             self._kept = kept_histograms(session.run_dir)
             self._back = 0
-            if taken[-1].layer == self._layer:
-                self._tell(f"taken at step {taken[-1].at_step}")
+        if taken and taken[-1].layer == self._layer:
+            self._tell(f"taken at step {taken[-1].at_step}")
         self._draw()
 
     def on_input_changed(self, event: Input.Changed) -> None:
@@ -150,14 +143,8 @@ class HistogramDialog(Dialog):
         return [taken for taken in self._kept if taken.layer == self._layer]
 
     def _search(self, text: str) -> None:
-        """List the names that contain the letters of `text` in their order, the best ones first."""
-        search, sought = FuzzySearch(), text.strip()
-        scores = {name: search.match(sought, name)[0] if sought else 1.0 for name in self._names}
-        found = sorted((name for name in self._names if scores[name] > 0), key=lambda name: -scores[name])
-        if sought in found:
-            found.remove(sought)
-            found.insert(0, sought)
-        self._shown = found[:_MOST_LISTED]
+        """List the names that fit `text`."""
+        self._shown = found_names(self._names, text)[:_MOST_LISTED]
         steps = {taken.layer: taken.step for taken in self._kept}
         listed = self.query_one(OptionList)
         with self.prevent(OptionList.OptionHighlighted):
@@ -192,17 +179,3 @@ class HistogramDialog(Dialog):
         place = f"   {len(kept) - self._back} of {len(kept)}" if len(kept) > 1 else ""
         lines = drawn(taken, width, height)
         self.say("drawn", "\n".join([f"{heading(taken)}{place}", *lines]))
-
-
-def layer_names(run_dir: Path, kept: Iterable[LayerHistograms]) -> tuple[str, ...]:
-    """Return the layers of a run's network: those measured, the modules that hold them, and those `kept`."""
-    try:
-        with closing(JournalReader(run_dir)) as reader:
-            found = layers_of(reader.meta(LAYERS_META))
-    except UserError:
-        found = None
-    names: dict[str, None] = {}
-    for parameter in found.sizes if found is not None else ():
-        parts = parameter.split(".")
-        names |= dict.fromkeys(".".join(parts[:length]) for length in range(1, len(parts) + 1))
-    return tuple({**({NETWORK: None} if names else {}), **names, **dict.fromkeys(taken.layer for taken in kept)})

@@ -10,8 +10,6 @@ from typing import ClassVar, Final
 from textual import events
 from textual.app import ComposeResult
 
-from cockpit.charts.annotations.marks import NO_MARKS, Marks, marks_of
-from cockpit.charts.annotations.past import GRADIENT_BOUND, Past, past_of
 from cockpit.charts.draw.glyphs import MARKERS, Marker
 from cockpit.charts.inputs import ChartInputs
 from cockpit.charts.view import MOVES, View
@@ -19,11 +17,10 @@ from cockpit.session.session import Session
 from cockpit.session.update import SessionUpdate
 from cockpit.ui.panels.charts.board import ChartBoard
 from cockpit.ui.panels.charts.chart import ChartView
+from cockpit.ui.panels.charts.feed import ChartFeed
 from cockpit.ui.panels.charts.metric_chooser import choose_metrics
 from cockpit.ui.panels.charts.mouse import ChartMouse
 from cockpit.ui.panels.charts.status_line import ChartStatus
-from cockpit.ui.panels.charts.underlays import Underlays
-from cockpit.ui.panels.charts.x_axis import XAxis
 from cockpit.ui.panels.toolkit.panel import Panel
 
 _STATUS_SECONDS: Final = 1.0
@@ -55,11 +52,7 @@ class ChartGrid(Panel):
         self.board = ChartBoard(marker, has_time=has_time)
         self._glyphs = MARKERS[marker]
         self._status = ChartStatus()
-        self._session: Session | None = None
-        self._marks, self._num_entries = NO_MARKS, 0
-        self._past: Past = ()
-        self._x_axis = XAxis()
-        self._under = Underlays(baseline)
+        self._feed = ChartFeed(baseline)
         self._is_due = False
         self._said_at = -_STATUS_SECONDS
 
@@ -70,7 +63,7 @@ class ChartGrid(Panel):
 
     def on_unmount(self) -> None:
         """Close the journals of the other runs."""
-        self._under.close()
+        self._feed.close()
 
     def on_resize(self, event: events.Resize) -> None:
         """Hide the status line in a low grid."""
@@ -82,13 +75,8 @@ class ChartGrid(Panel):
 
         If only steps are new, one chart is drawn now and the others while `has_time` returns true.
         """
-        new = self._session is not session
-        self._session = session
-        if new or len(session.entries) != self._num_entries:
-            self._num_entries = len(session.entries)
-            self._marks = Marks.of(marks_of(session.entries, session.spec))
-            self._past = past_of(session.entries, session.state)
-        if new or update.rewound or update.entries:
+        is_other = self._feed.follow(session)
+        if is_other or update.rewound or update.entries:
             self.board.offer(session.history.names, session.spec)
             self._show(all_charts=True)
         elif update.steps or update.state:
@@ -98,8 +86,7 @@ class ChartGrid(Panel):
     def dispatch(self, action: str) -> bool:
         """Run an action of the key group "charts"; return `False` for any other action."""
         if action in MOVES:
-            if (feed := self.feed()) is not None:
-                self._look(MOVES[action](self.view, feed.extent, self.board.current.plot_width))
+            self._move(action)
             return True
         match action:
             case "next_chart" | "previous_chart":
@@ -113,11 +100,17 @@ class ChartGrid(Panel):
             case "log_scale" | "smoothing" | "lock_range":
                 self.board.current.change(action)
             case "choose_metrics":
-                choose_metrics(self.board.current, () if self._session is None else self._session.history.names)
+                choose_metrics(
+                    self.board.current, () if self._feed.session is None else self._feed.session.history.names
+                )
             case _:
                 return False
         self._draw_soon()
         return True
+
+    def _move(self, action: str) -> None:
+        if (feed := self.feed()) is not None:
+            self._look(MOVES[action](self.view, feed.extent, self.board.current.plot_width))
 
     def jump(self, step: int) -> None:
         """Put the cursor on `step` and show it."""
@@ -132,35 +125,17 @@ class ChartGrid(Panel):
 
     def feed(self) -> ChartInputs | None:
         """Return the inputs of the charts; `None` before the first update."""
-        session = self._session
-        if session is None:
-            return None
-        parent = self._under.parent_of(session.run_dir, session.origin.parent)
-        return ChartInputs(
-            session.history,
-            self.view,
-            self._marks,
-            session.chance,
-            session.state,
-            self.recent,
-            self._past,
-            session.origin.gradient_bound or GRADIENT_BOUND,
-            self._x_axis.of(session.run_dir, session.history.version, parent),
-            self._under.of(parent, self._x_axis.kind),
-        )
+        return self._feed.inputs(self.view, recent=self.recent)
 
     def _turn(self, action: str) -> None:
         """Go to the next horizontal axis, or show or hide the curves of other runs, and say which."""
-        session = self._session
+        session = self._feed.session
         if session is None:
             return
         if action == "x_axis":
-            parent = self._under.parent_of(session.run_dir, session.origin.parent)
-            left_out = self._x_axis.turn(session.run_dir, session.history.version, parent)
-            why = "; the run has no epochs" if left_out else ""
-            self.notify(f"the charts go by {self._x_axis.kind}{why}", markup=False)
-        elif self._under.turn():
-            self.notify(f"curves of other runs: {'on' if self._under.is_on else 'off'}", markup=False)
+            self.notify(self._feed.turn_axis(session), markup=False)
+        elif said := self._feed.turn_underlays():
+            self.notify(said, markup=False)
         else:
             none = "the run is no branch, and --baseline names no run"
             self.notify(f"there are no curves of other runs: {none}", severity="warning", markup=False)
@@ -189,11 +164,10 @@ class ChartGrid(Panel):
             return
         if all_charts:
             self.board.show(feed)
-            self._say(feed)
         else:
             self.board.show_some(feed)
-            if time.monotonic() - self._said_at >= _STATUS_SECONDS:
-                self._say(feed)
+        if all_charts or time.monotonic() - self._said_at >= _STATUS_SECONDS:
+            self._say(feed)
 
     def _say(self, feed: ChartInputs) -> None:
         self._said_at = time.monotonic()

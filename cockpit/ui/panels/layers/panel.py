@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -23,8 +23,6 @@ from cockpit.ui.panels.toolkit.search_panel import SearchedList
 from cockpit.ui.panels.toolkit.symbols import signs_for
 from engine.errors import UserError
 from engine.journal.task_meta import layer_metric
-
-NOTHING: Final = "no layers were measured: layers.every_steps sets how often"
 
 
 class LayersPanel(SearchedList):
@@ -123,16 +121,9 @@ class LayersPanel(SearchedList):
 
     def _say(self) -> None:
         """Say what is shown, and in which order."""
-        view, window = self.view, self.view.window
-        self._heading.display = window is not None
-        self._heading.update(heading(self._columns, view.measure, self._signs))
-        if window is None:
-            self.status.update(NOTHING)
-            return
-        every = f", every {window.every_steps}" if window.every_steps else ""
-        order = "" if view.is_tree else f"  {view.order} {MEASURES[view.measure][0]} first"
-        marked = f"{len(window.parameters)} parameters, {view.num_marked} marked"
-        self.status.update(f"step {window.steps[-1]}{every}  {marked}{order}")
+        self._heading.display = self.view.window is not None
+        self._heading.update(heading(self._columns, self.view.measure, self._signs))
+        self.status.update(self.view.summary)
 
     def _write_out(self, index: int) -> None:
         """Show the layer under the cursor in full."""
@@ -210,7 +201,11 @@ class LayersPanel(SearchedList):
         if event.by_click:
             self.view.turn(node)
             self._fill()
-            return
+        else:
+            self._pin(node, session)
+
+    def _pin(self, node: Node, session: Session) -> None:
+        """Draw the chosen number of a layer in the charts, or no longer."""
         name, metric = MEASURES[self.view.measure][1], self.view.metric_of(node)
         if not metric:
             self.notify(f"{node.path} has no {name}: m chooses another number", severity="warning", markup=False)

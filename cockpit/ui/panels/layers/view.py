@@ -12,6 +12,8 @@ from engine.journal.task_meta import ACT_ZEROS, GRAD_NORM, layer_metric
 ORDERS: Final = ("network", "largest", "smallest")
 """Orders of the rows: the tree, or single layers by the newest number of the chosen measure."""
 
+NOTHING: Final = "no layers were measured: layers.every_steps sets how often"
+
 
 class LayerView:
     """The rows in view, as numbers of nodes of `tree`. `numbers` is `None` before the first measurement."""
@@ -61,6 +63,16 @@ class LayerView:
         """The number of single layers with a mark; modules with others below them are left out."""
         marks = self.numbers.marks if self.numbers is not None else []
         return sum(1 for node, mark in zip(self.tree.nodes, marks, strict=False) if mark and not node.has_more)
+
+    @property
+    def summary(self) -> str:
+        """What is shown, and in which order."""
+        window = self.window
+        if window is None:
+            return NOTHING
+        every = f", every {window.every_steps}" if window.every_steps else ""
+        order = "" if self.is_tree else f"  {self.order} {MEASURES[self.measure][0]} first"
+        return f"step {window.steps[-1]}{every}  {len(window.parameters)} parameters, {self.num_marked} marked{order}"
 
     def node(self, index: int) -> Node | None:
         """Return the node in line `index`, `None` for none."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 from textual import events
 from textual.app import ComposeResult
@@ -13,25 +12,18 @@ from textual.widgets import Static
 
 from cockpit.session.session import Session
 from cockpit.session.update import SessionUpdate
-from cockpit.text.format import escape_control
+from cockpit.ui.panels.preview.drawer import PictureDrawer
+from cockpit.ui.panels.preview.facts import Shown
 from cockpit.ui.panels.preview.gallery import Gallery
-from cockpit.ui.panels.preview.graphics_support import (
-    INSTALL_IMAGES,
-    Protocol,
-    cell_size,
-    has_image_widgets,
-    image_widget,
-    protocol_of,
-)
+from cockpit.ui.panels.preview.graphics_support import Protocol
 from cockpit.ui.panels.preview.half_blocks import Pictures
-from cockpit.ui.panels.preview.history import Moment, learned, strip_layers
+from cockpit.ui.panels.preview.history import strip_layers
 from cockpit.ui.panels.preview.layers import Layer, layers_of, palette_of
 from cockpit.ui.panels.preview.lines import STRIP, legend_of, switch_lines
 from cockpit.ui.panels.toolkit.line_parts import flow, part
 from cockpit.ui.panels.toolkit.panel import Panel
-from cockpit.ui.panels.toolkit.symbols import BAD, LABEL
-from engine.outputs.inspection.strip_file import error_text
-from engine.outputs.preview_file import MAX_CLASSES, Preview, sample_ious
+from cockpit.ui.panels.toolkit.symbols import LABEL
+from engine.outputs.preview_file import MAX_CLASSES, Preview
 from engine.protocol.task_spec import NO_SPEC
 
 if TYPE_CHECKING:
@@ -95,24 +87,12 @@ class PreviewPanel(Panel, can_focus=True):
     def compose(self) -> ComposeResult:
         """Yield the facts, the pictures and the legend."""
         yield self._facts
-        self._pictures, self._strip = self._drawer("pictures"), self._drawer("strip")
+        drawer = PictureDrawer(cast("OpenApp", self.app), self._marker, self._graphics)
+        self._hint = drawer.hint
+        self._pictures, self._strip = drawer.widget("pictures"), drawer.widget("strip")
         yield self._pictures
         yield self._strip
         yield self._legend
-
-    def _drawer(self, name: str) -> Pictures | GraphicPictures:
-        """Return the picture widget: real pixels if the terminal has them, else half blocks or letters."""
-        letters = self.app.no_color or self._marker == "ascii"
-        protocol = protocol_of(os.environ) if self._graphics is None else self._graphics
-        if protocol and not letters and not self.app.is_headless and not has_image_widgets():
-            self._hint = f"this terminal can show real pixels: {INSTALL_IMAGES}"
-        elif protocol and not letters and not self.app.is_headless:
-            # Only few terminals need Pillow and textual-image.
-            from cockpit.ui.panels.preview.pixels import GraphicPictures  # noqa: PLC0415
-
-            driver: Any = cast("OpenApp", self.app).driver  # the driver of a terminal has a descriptor
-            return GraphicPictures(lambda: image_widget(protocol, cell_size(driver.fileno), driver.write), id=name)
-        return Pictures(letters=letters, id=name)
 
     def on_mount(self) -> None:
         """Look for files at intervals while the panel is visible, as they follow the journal's event."""
@@ -148,7 +128,8 @@ class PreviewPanel(Panel, can_focus=True):
         self._draw(layers, strip_layers(moments, preview, self._palette) if preview is not None else ())
         width = max(self.size.width - 2, 1)
         switch = switch_lines(_names(layers), STRIP if self._is_strip_only else self._layer, width) if layers else []
-        self._facts.update(Content("\n").join([*self._said(width, moments), *switch]))
+        shown = Shown(self._gallery, self._spec, self._palette, moments, is_strip_only=self._is_strip_only)
+        self._facts.update(Content("\n").join([*shown.lines(width), *switch]))
         hint = flow([part("", self._hint, LABEL)], width) if self._hint else []
         legend = flow(legend_of(self._palette, layers), width, 2)
         self._legend.update(Content("\n").join([*legend, *hint] if layers else []))
@@ -167,34 +148,6 @@ class PreviewPanel(Panel, can_focus=True):
 
     def _layers(self, preview: Preview | None) -> tuple[Layer, ...]:
         return () if preview is None else layers_of(preview, self._palette)
-
-    def _said(self, width: int, moments: tuple[Moment, ...]) -> list[Content]:
-        """Return the selected validation and sample, its error, and the IoU of each class or how it was learned."""
-        gallery = self._gallery
-        if gallery.preview is None:
-            return flow([part("", escape_control(gallery.notice), BAD if gallery.steps else LABEL)], width)
-        preview = gallery.preview
-        ious = sample_ious(preview, len(self._palette.names))
-        if self._is_strip_only:
-            history = [part("error", learned(moments) or ("-" if moments else "not remembered by any validation"))]
-        else:
-            history = [
-                part(f"IoU {name}", "-" if iou is None else f"{iou:.3f}")
-                for name, iou in zip(self._palette.names, ious, strict=False)
-            ]
-        return flow(
-            [
-                part("validation at step", str(gallery.step)),
-                part("", f"{gallery.steps.index(gallery.step) + 1} of {len(gallery.steps)}", LABEL, rank=2),
-                part(self._spec.sample_noun, f"{gallery.number + 1} of {len(gallery.previews)}"),
-                part("", escape_control(preview.sample_id), LABEL, rank=3),
-                *([part("worst", f"#{preview.rank}", rank=1)] if preview.rank else []),
-                *([part("error", error_text(preview.error))] if preview.rank and not self._is_strip_only else []),
-                *history,
-            ],
-            width,
-            3,
-        )
 
     def on_resize(self) -> None:
         """Lay out the lines for the new width."""
@@ -224,9 +177,8 @@ class PreviewPanel(Panel, can_focus=True):
 
     def action_layer(self, by: int) -> None:
         """Select the next layer, or all of them."""
-        preview = self._gallery.preview
-        if preview is not None:
-            names = _names(self._layers(preview))
+        if self._gallery.preview is not None:
+            names = _names(self._layers(self._gallery.preview))
             self._layer, self._is_strip_only = names[(names.index(self._layer) + by) % len(names)], False
             self._show()
 

@@ -1,40 +1,19 @@
-"""The columns of the list of runs: as many as fit the width, and the cells of a run in them."""
+"""The columns of the list of runs: as many as fit the width, and the line of a run in them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from textual.content import Content
 
-from cockpit.session.run_list.facts import points_of
-from cockpit.session.run_list.listed_run import UNREAD, ListedRun
+from cockpit.session.run_list.listed_run import ListedRun
 from cockpit.session.run_list.order import SortColumn, TreeRow
-from cockpit.text.format import age, escape_control, number, rate
-from cockpit.ui.panels.toolkit.symbols import ACTIVE, BAD, FAINT, GOOD, LABEL, STRONG, WARN, Symbols, sparkline
-from engine.protocol.events import Activity
+from cockpit.text.format import escape_control
+from cockpit.ui.panels.toolkit.symbols import ACTIVE, LABEL, STRONG, WARN, Symbols
+from cockpit.ui.screens.runs import cells
+from cockpit.ui.screens.runs.cells import CellContext
 from engine.protocol.record import record
-
-_STATE_STYLES: Final = {
-    Activity.RUNNING.value: ACTIVE,
-    Activity.VALIDATING.value: ACTIVE,
-    Activity.PAUSED.value: WARN,
-    Activity.STOPPING.value: WARN,
-    Activity.FINISHED.value: GOOD,
-    Activity.FAILED.value: BAD,
-}
-_UNKNOWN: Final = Content.styled("-", FAINT)
-
-
-@record
-class CellContext:
-    """What cells depend on besides their run: the characters, the time in seconds since 1970, the marked runs."""
-
-    signs: Symbols
-    now: float
-    marked: frozenset[str] = frozenset()
-
 
 Cell = Callable[[TreeRow, CellContext, int], Content]
 """Makes the cell of a row in a width."""
@@ -56,110 +35,20 @@ class Column:
     sort: str = ""
 
 
-def _name(row: TreeRow, context: CellContext, width: int) -> Content:
-    mark = context.signs.on if row.run.name in context.marked else " "
-    branch = "" if row.left_at is None else f"{'  ' * (row.depth - 1)}{_corner(context.signs)} "
-    left = "" if row.left_at is None else f" @{row.left_at}"
-    return Content.assemble(
-        (f"{mark} ", ACTIVE), (branch, FAINT), (escape_control(row.run.name), STRONG), (left, LABEL)
-    )
-
-
-def _corner(signs: Symbols) -> str:
-    return "`" if signs.dots == "..." else "└"
-
-
-def _state(row: TreeRow, context: CellContext, width: int) -> Content:
-    run = row.run
-    if run.state == UNREAD:
-        return Content.styled(context.signs.dots, FAINT)
-    if run.state not in _STATE_STYLES and run.state != Activity.STARTING:
-        return Content.styled(f"{context.signs.failed} {run.state}", BAD)
-    activity = Activity(run.state)
-    is_silent = not run.is_live and activity not in (Activity.FINISHED, Activity.FAILED)
-    word = f"{context.signs.activities[activity]} {run.state}{'?' if is_silent else ''}"
-    return Content.styled(word, _STATE_STYLES.get(run.state, LABEL))
-
-
-def _phase(row: TreeRow, context: CellContext, width: int) -> Content:
-    facts = row.run.facts
-    return _UNKNOWN if facts is None or facts.program else Content(str(facts.phase))
-
-
-def _best(row: TreeRow, context: CellContext, width: int) -> Content:
-    facts = row.run.facts
-    return _UNKNOWN if facts is None or facts.best is None else Content(number(facts.best))
-
-
-def _alerts(row: TreeRow, context: CellContext, width: int) -> Content:
-    facts = row.run.facts
-    if facts is None or not facts.alerts:
-        return _UNKNOWN
-    return Content.styled(f"{context.signs.alert} {facts.alerts}", WARN)
-
-
-def _curve(row: TreeRow, context: CellContext, width: int) -> Content:
-    facts = row.run.facts
-    if facts is None or not facts.curve:
-        return _UNKNOWN
-    values = [math.nan if value is None else value for value in facts.curve]
-    points = [math.nan if point is None else point for point in points_of(values, width)]
-    cross = context.signs.failed
-    pieces = [(cross, BAD) if mark == " " else (mark, ACTIVE) for mark in sparkline(points, context.signs)]
-    return Content.assemble(*pieces)
-
-
-def _started(row: TreeRow, context: CellContext, width: int) -> Content:
-    return _ago(row.run.started, context)
-
-
-def _ended(row: TreeRow, context: CellContext, width: int) -> Content:
-    return _ago(row.run.ended, context)
-
-
-def _ago(moment: float, context: CellContext) -> Content:
-    return Content.styled(age(context.now - moment), LABEL) if moment else _UNKNOWN
-
-
-def _step(row: TreeRow, context: CellContext, width: int) -> Content:
-    facts = row.run.facts
-    if facts is None:
-        return _UNKNOWN
-    return Content.assemble(str(facts.step), (f"/{facts.total_steps}" if facts.total_steps else "", LABEL))
-
-
-def _lr(row: TreeRow, context: CellContext, width: int) -> Content:
-    facts = row.run.facts
-    return _UNKNOWN if facts is None or not facts.lr else Content(rate(facts.lr))
-
-
-def _tags(row: TreeRow, context: CellContext, width: int) -> Content:
-    return Content.styled(escape_control(" ".join(row.run.labels.tags)), ACTIVE)
-
-
-def _task(row: TreeRow, context: CellContext, width: int) -> Content:
-    facts = row.run.facts
-    return Content.styled("" if facts is None else escape_control(facts.program or facts.task), LABEL)
-
-
-def _note(row: TreeRow, context: CellContext, width: int) -> Content:
-    return Content(escape_control(row.run.labels.note))
-
-
 COLUMNS: Final = (
-    Column("  run", 20, _name, grow=3, sort="run"),
-    Column("state", 12, _state, sort="state"),
-    Column("phase", 6, _phase, rank=1, right=True, sort="phase"),
-    Column("step", 13, _step, rank=3, right=True, sort="step"),
-    Column("best", 7, _best, right=True, sort="best"),
-    Column("lr", 8, _lr, rank=4, right=True, sort="lr"),
-    Column("alerts", 7, _alerts, right=True, sort="alerts"),
-    Column("loss", 8, _curve, rank=1, grow=1),
-    Column("started", 8, _started, right=True, sort="started"),
-    Column("ended", 6, _ended, rank=2, right=True, sort="ended"),
-    Column("tags", 12, _tags, rank=5, grow=1),
-    Column("task", 10, _task, rank=7),
-    Column("note", 16, _note, rank=6, grow=3),
+    Column("  run", 20, cells.name, grow=3, sort="run"),
+    Column("state", 12, cells.state, sort="state"),
+    Column("phase", 6, cells.phase, rank=1, right=True, sort="phase"),
+    Column("step", 13, cells.step, rank=3, right=True, sort="step"),
+    Column("best", 7, cells.best, right=True, sort="best"),
+    Column("lr", 8, cells.lr, rank=4, right=True, sort="lr"),
+    Column("alerts", 7, cells.alerts, right=True, sort="alerts"),
+    Column("loss", 8, cells.curve, rank=1, grow=1),
+    Column("started", 8, cells.started, right=True, sort="started"),
+    Column("ended", 6, cells.ended, rank=2, right=True, sort="ended"),
+    Column("tags", 12, cells.tags, rank=5, grow=1),
+    Column("task", 10, cells.task, rank=7),
+    Column("note", 16, cells.note, rank=6, grow=3),
 )
 """All columns from left to right."""
 

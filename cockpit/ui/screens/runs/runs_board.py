@@ -20,7 +20,8 @@ from cockpit.session.run_list.watcher import RunWatcher
 from cockpit.text.format import escape_control
 from cockpit.ui.panels.toolkit.symbols import signs_for
 from cockpit.ui.screens.key_bar import KeyBar, Present
-from cockpit.ui.screens.runs.columns import CellContext, detail_of, layout_of
+from cockpit.ui.screens.runs.cells import CellContext
+from cockpit.ui.screens.runs.columns import detail_of, layout_of
 from cockpit.ui.screens.runs.run_rows import RunRows
 from cockpit.ui.screens.runs.run_table import RunTable
 from engine.protocol.words.command_syntax import program_name
