@@ -90,9 +90,8 @@ class CockpitApp(TerminalApp, inherit_bindings=False):
         self.style_for_theme()
         if settings.reduced_motion:
             self.animation_level = "none"
-        for key in settings.keys:
-            if key.keys:
-                self.bind(bindings_of(key), f"dispatch('{key.action}')", description=key.label, show=False)
+        for key in (key for key in settings.keys if key.keys):
+            self.bind(bindings_of(key), f"dispatch('{key.action}')", description=key.label, show=False)
         self.bind("ctrl+c", "dispatch('interrupt')", show=False)
         self.bind("ctrl+z", "suspend_process", show=False)
 

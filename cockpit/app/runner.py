@@ -71,12 +71,17 @@ def _leave(
     is_detached = app.shutdown.is_detached and training.ending() is None and not training.is_stopped()
     if is_detached and not signals.hung_up:
         terminal.say(_goes_on(directory))
-    if is_detached or signals.hung_up:
+    _hand_back(terminal, is_gone=is_detached or signals.hung_up)
+    if is_detached or (signals.hung_up and not training.is_stopped()):
+        job.leave()
+
+
+def _hand_back(terminal: Terminal, *, is_gone: bool) -> None:
+    """Give the terminal back; output goes on to the log if the terminal is gone, or this process leaves it."""
+    if is_gone:
         terminal.leave_to_log()
     else:
         terminal.release()
-    if is_detached or (signals.hung_up and not training.is_stopped()):
-        job.leave()
 
 
 def _goes_on(directory: Path) -> str:
@@ -93,15 +98,11 @@ def run_attached(open_app: Callable[[Terminal], ScreenApp], log: Path) -> int:
     """
     terminal = Terminal(log)
     signals = ScreenSignals(None, terminal, keep_running=True)
-    with signals, terminal:
+    with signals, terminal, _polite_switching():
         app = signals.app = open_app(terminal)
         faulthandler.enable(2)
-        with _polite_switching():
-            _run(app)
-        if signals.hung_up:
-            terminal.leave_to_log()
-        else:
-            terminal.release()
+        _run(app)
+        _hand_back(terminal, is_gone=signals.hung_up)
     if app.gave_up and not signals.hung_up:
         complain(f"the screen failed (see {log}); the run is not affected")
         return 1

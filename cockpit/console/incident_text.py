@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from cockpit.session.incidents.incident import Incident, Tally
 from cockpit.text.event_info import NOT_FINITE
 from cockpit.text.event_text import sentence
@@ -20,21 +18,20 @@ def incident_line(incident: Incident) -> str:
 
 def what_of(incident: Incident) -> str:
     """Return the incident without its cause: 'steps 31-44 were not finite; 3 x dead module'."""
-    return "; ".join(_phrases(incident))
+    in_order = sorted(incident.tallies, key=lambda tally: (tally.kind != NOT_FINITE, tally.first_step))
+    return "; ".join(_phrase(incident, tally) for tally in in_order)
 
 
-def _phrases(incident: Incident) -> Iterator[str]:
-    """Yield one phrase for each kind of alert, in the order of their first steps."""
-    for tally in sorted(incident.tallies, key=lambda tally: (tally.kind != NOT_FINITE, tally.first_step)):
-        if tally.kind == NOT_FINITE:
-            yield _span(tally)
-        elif tally.kind.startswith("spike "):
-            metric = escape_control(tally.kind.removeprefix("spike "))
-            yield f"{metric} spiked" + (f" {tally.count} times" if tally.count > 1 else "")
-        elif len(tally.places) > 1:
-            yield f"{len(tally.places)} x {escape_control(tally.kind)}"
-        else:
-            yield _phrase(incident, tally)
+def _phrase(incident: Incident, tally: Tally) -> str:
+    """Return the phrase of one kind of alert."""
+    if tally.kind == NOT_FINITE:
+        return _span(tally)
+    if tally.kind.startswith("spike "):
+        metric = escape_control(tally.kind.removeprefix("spike "))
+        return f"{metric} spiked" + (f" {tally.count} times" if tally.count > 1 else "")
+    if len(tally.places) > 1:
+        return f"{len(tally.places)} x {escape_control(tally.kind)}"
+    return _newest_phrase(incident, tally)
 
 
 def _span(tally: Tally) -> str:
@@ -42,7 +39,7 @@ def _span(tally: Tally) -> str:
     return f"step {first} was not finite" if first == last else f"steps {first}-{last} were not finite"
 
 
-def _phrase(incident: Incident, tally: Tally) -> str:
+def _newest_phrase(incident: Incident, tally: Tally) -> str:
     """Return the phrase of a kind from its newest event."""
     event = next(entry.event for entry in reversed(incident.entries) if _tells(entry.event, tally.kind))
     match event:

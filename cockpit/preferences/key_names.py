@@ -36,9 +36,8 @@ def checked_key(name: str, action: str) -> str:
     """
     where = f"the key of {action!r}"
     modifiers, key = _parts(name)
-    for modifier in modifiers:
-        if modifier not in _MODIFIERS:
-            raise UserError(f"{where} cannot be {name!r}: {did_you_mean(modifier, _MODIFIERS)}")
+    if unknown := [modifier for modifier in modifiers if modifier not in _MODIFIERS]:
+        raise UserError(f"{where} cannot be {name!r}: {did_you_mean(unknown[0], _MODIFIERS)}")
     key = key if len(key) == 1 else key.lower()
     if key not in _NAMED and not (len(key) == 1 and key.isprintable() and key != " "):
         raise UserError(f"{where} cannot be {name!r}: {did_you_mean(key, _NAMED)}")

@@ -178,8 +178,6 @@ def _left_to(key: KeyBinding, taken: set[str]) -> KeyBinding:
 
 def _refuse_shared_keys(keys: Iterable[KeyBinding]) -> None:
     taken: dict[str, str] = {}
-    for key in keys:
-        for name in key.keys:
-            other = taken.setdefault(name, key.action)
-            if other != key.action:
-                raise UserError(f"the key {name!r} is on both {other!r} and {key.action!r}: give one of them another")
+    for name, action in ((name, key.action) for key in keys for name in key.keys):
+        if (other := taken.setdefault(name, action)) != action:
+            raise UserError(f"the key {name!r} is on both {other!r} and {action!r}: give one of them another")

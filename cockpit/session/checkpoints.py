@@ -26,12 +26,7 @@ class Checkpoint:
 
 def checkpoints_of(state: RunState, entries: Sequence[Entry]) -> tuple[Checkpoint, ...]:
     """Return the checkpoints on disk, newest step first; `entries` are all events of the run, oldest first."""
-    wanted, found = set(state.checkpoints), dict[str, Entry]()
-    for entry in reversed(entries):
-        if isinstance(entry.event, CheckpointSaved):
-            name = PurePath(entry.event.path).name
-            if name in wanted:
-                found.setdefault(name, entry)
+    found = {PurePath(entry.event.path).name: entry for entry in entries if isinstance(entry.event, CheckpointSaved)}
     known = [_checkpoint(name, found.get(name)) for name in state.checkpoints]
     return tuple(sorted(known, key=lambda checkpoint: checkpoint.step or 0, reverse=True))
 

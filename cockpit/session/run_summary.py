@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shutil
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -70,13 +70,15 @@ def failure_of(directory: Path) -> str:
 
 def _lack_of_space(directory: Path) -> str:
     """Return the sentence about a full disk; an empty string if there is room, or it cannot be told."""
-    with suppress(OSError):
-        if shutil.disk_usage(directory).free < _LITTLE_SPACE:
-            return (
-                "its disk is full, so that journal and last checkpoint could not be written; make room, and --resume "
-                "continues from the checkpoint before"
-            )
-    return ""
+    try:
+        free = shutil.disk_usage(directory).free
+    except OSError:
+        return ""
+    full = (
+        "its disk is full, so that journal and last checkpoint could not be written; make room, and --resume "
+        "continues from the checkpoint before"
+    )
+    return full if free < _LITTLE_SPACE else ""
 
 
 def levels_of(levels: Json) -> dict[str, float]:

@@ -58,10 +58,9 @@ def _watch(watched: int, terminal: int, give_back: bytes, attributes: list[Any])
 
 
 def _close_all_but(kept: Set[int]) -> None:
-    for descriptor in range(256):
-        if descriptor not in kept:
-            with suppress(OSError):
-                os.close(descriptor)
+    for descriptor in set(range(256)) - kept:
+        with suppress(OSError):
+            os.close(descriptor)
 
 
 def _restore(terminal: int, give_back: bytes, attributes: list[Any]) -> None:

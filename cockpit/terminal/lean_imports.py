@@ -60,6 +60,5 @@ def lean_imports(*, keeps_encryption: bool = False) -> Generator[None]:
     try:
         yield
     finally:
-        for name, module in added.items():
-            if modules.get(name, module) is module:
-                modules.pop(name, None)
+        for name in [name for name, module in added.items() if modules.get(name, module) is module]:
+            modules.pop(name, None)

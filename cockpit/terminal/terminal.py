@@ -172,7 +172,6 @@ def _copy_of(descriptor: int) -> int:
 
 
 def _flush() -> None:
-    for stream in (sys.__stdout__, sys.__stderr__):
-        if stream is not None:
-            with suppress(OSError, ValueError):
-                stream.flush()
+    for stream in filter(None, (sys.__stdout__, sys.__stderr__)):
+        with suppress(OSError, ValueError):
+            stream.flush()

@@ -62,10 +62,8 @@ def age(seconds: float) -> str:
     """Return an age in its largest unit: 'now', '12 s', '5 min', '3 h', '2 d', '4 mo', '1 y'."""
     if seconds < 1:
         return "now"
-    for name, length in _UNITS:
-        if seconds >= length:
-            return f"{int(seconds // length)} {name}"
-    return f"{int(seconds)} s"
+    fitting = (f"{int(seconds // length)} {name}" for name, length in _UNITS if seconds >= length)
+    return next(fitting, f"{int(seconds)} s")
 
 
 def on_off(enabled: bool) -> str:

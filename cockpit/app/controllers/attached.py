@@ -32,12 +32,12 @@ class AttachedController(SessionController):
 
     def _follow_end(self) -> None:
         was_over, end, lost = self._ending is not None, self.session.end, self.session.abandonment
-        if end is not None or lost:
-            self._ending = _OtherResult(int(end is None or end.word == "failed"), "" if end else lost)
-            if not was_over:
-                self._say_end()
-        elif was_over:
-            self._ending = None
+        is_over = end is not None or bool(lost)
+        code = int(end is None or end.word == "failed")
+        self._ending = _OtherResult(code, "" if end else lost) if is_over else None
+        if is_over and not was_over:
+            self._say_end()
+        elif was_over and not is_over:
             self.screen.say_ended(())
 
     def _settle(self) -> None:

@@ -90,9 +90,8 @@ def _after(entry: Entry, past: list[InForce]) -> InForce:
 def _at_first(changes: Sequence[Entry], now: InForce) -> InForce:
     """Return the settings before any change: changes are undone from the last to the first."""
     first = replace(now, step=0)
-    for entry in reversed(changes):
-        for change in _changes(entry.event):
-            first = _set(first, change, change.before)
+    for change in (change for entry in reversed(changes) for change in _changes(entry.event)):
+        first = _set(first, change, change.before)
     return first
 
 

@@ -27,19 +27,13 @@ class AxisSpace:
 
 def draw_axes(canvas: Canvas, area: Area, drawn: AxisSpace, layout: Layout, glyphs: Glyphs) -> None:
     """Draw the vertical axis with its labels, and the horizontal line with a sign in every NaN or Inf cell."""
-    frame = glyphs.frame
     if layout.gutter:
-        x = area.x - 1
-        canvas.column(x, area.y, area.height, frame.down, Ink.FAINT)
-        for row, label in drawn.labels:
-            text = label[: layout.gutter - 1]
-            canvas.write(x - len(text), area.y + row, text, drawn.ink)
-            canvas.write(x, area.y + row, frame.tick_y, Ink.FAINT)
+        _draw_value_axis(canvas, area, drawn, layout.gutter - 1, glyphs)
     y = area.y + area.height
     if layout.axis:
-        canvas.write(area.x, y, frame.across * area.width, Ink.FAINT)
-        if layout.gutter:
-            canvas.write(area.x - 1, y, frame.corner, Ink.FAINT)
+        canvas.write(area.x, y, glyphs.frame.across * area.width, Ink.FAINT)
+    if layout.axis and layout.gutter:
+        canvas.write(area.x - 1, y, glyphs.frame.corner, Ink.FAINT)
     for x in np.flatnonzero(drawn.nan_X | drawn.inf_X).tolist():
         sign = _sign(bool(drawn.nan_X[x]), bool(drawn.inf_X[x]), glyphs)
         canvas.write(area.x + x, y if layout.axis else y - 1, sign, Ink.ALERT)
@@ -50,6 +44,16 @@ def _sign(nan: bool, inf: bool, glyphs: Glyphs) -> str:
     if nan and inf:
         return signs.nan_and_inf
     return signs.nan if nan else signs.inf
+
+
+def _draw_value_axis(canvas: Canvas, area: Area, drawn: AxisSpace, room: int, glyphs: Glyphs) -> None:
+    """Draw the vertical line, a tick for each label, and the labels in `room` cells."""
+    x = area.x - 1
+    canvas.column(x, area.y, area.height, glyphs.frame.down, Ink.FAINT)
+    for row, label in drawn.labels:
+        text = label[:room]
+        canvas.write(x - len(text), area.y + row, text, drawn.ink)
+        canvas.write(x, area.y + row, glyphs.frame.tick_y, Ink.FAINT)
 
 
 def draw_steps(canvas: Canvas, area: Area, pane: Pane, layout: Layout, glyphs: Glyphs) -> None:

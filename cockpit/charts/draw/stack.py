@@ -72,10 +72,9 @@ def _name(canvas: Canvas, area: Area, curves: tuple[Curve, ...], tops_KX: _Level
     for number, curve in enumerate(curves):
         top_X = tops_KX[number]
         bottom_X = tops_KX[number - 1] if number else np.zeros_like(top_X)
-        for x in range(3 + 2 * number, area.width, 24):
-            thick = int(top_X[x] - bottom_X[x])
-            if top_X[x] >= 0 and thick >= grain:
-                row = area.height - 1 - int(top_X[x] + bottom_X[x]) // 2 // grain
-                y = min(max(row, 0), area.height - 1)
-                canvas.write(area.x + x, area.y + y, curve.letter, Ink.ON_CURVE)
-                canvas.style_YX[area.y + y, area.x + x] = on_paper(Ink.ON_CURVE, curve_ink(curve.slot))
+        is_thick_X = (top_X >= 0) & (top_X - bottom_X >= grain)
+        for x in (x for x in range(3 + 2 * number, area.width, 24) if is_thick_X[x]):
+            row = area.height - 1 - int(top_X[x] + bottom_X[x]) // 2 // grain
+            y = min(max(row, 0), area.height - 1)
+            canvas.write(area.x + x, area.y + y, curve.letter, Ink.ON_CURVE)
+            canvas.style_YX[area.y + y, area.x + x] = on_paper(Ink.ON_CURVE, curve_ink(curve.slot))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
 from cockpit.console.incident_text import incident_line
+from cockpit.session.incidents.incident import Incident
 from cockpit.session.session import Session
 from cockpit.session.update import SessionUpdate
 from cockpit.text.event_text import is_information, sentence
@@ -37,19 +38,26 @@ class Notice:
 
 def notices_of(update: SessionUpdate, session: Session, since: float) -> Iterator[Notice]:
     """Yield the messages for what `update` has that is not older than `since`, in seconds since 1970."""
-    run = session.run_dir.name
-    for incident in update.began:
-        first = incident.entries[0]
-        if first.time >= since and not isinstance(first.event, e.RunFailed | e.RolledBack):
-            kind: Kind = "info" if all(is_information(entry.event) for entry in incident.entries) else "warning"
-            yield _notice(f"{run}: alert {incident.number}", incident_line(incident), kind)
-    for entry in update.entries:
-        if entry.time < since or entry.status is Status.REFUSED:
-            continue
-        if isinstance(entry.event, MOVES):
-            yield _moved(entry, session)
-        elif isinstance(entry.event, e.RunFinished | e.RunFailed):
-            yield end_notice(session)
+    for incident in (incident for incident in update.began if incident.entries[0].time >= since):
+        yield from _began(incident, session)
+    for entry in (entry for entry in update.entries if entry.time >= since):
+        yield from _happened(entry, session)
+
+
+def _began(incident: Incident, session: Session) -> Iterator[Notice]:
+    """Yield the message about an incident, unless that of its first event says as much."""
+    if not isinstance(incident.entries[0].event, e.RunFailed | e.RolledBack):
+        kind: Kind = "info" if all(is_information(entry.event) for entry in incident.entries) else "warning"
+        yield _notice(f"{session.run_dir.name}: alert {incident.number}", incident_line(incident), kind)
+
+
+def _happened(entry: Entry, session: Session) -> Iterator[Notice]:
+    if entry.status is Status.REFUSED:
+        return
+    if isinstance(entry.event, MOVES):
+        yield _moved(entry, session)
+    elif isinstance(entry.event, e.RunFinished | e.RunFailed):
+        yield end_notice(session)
 
 
 def end_notice(session: Session) -> Notice:

@@ -49,9 +49,6 @@ def view_of(session: Session, state: RunState) -> RunView:
 
 def newest_terms(session: Session) -> dict[str, float]:
     """Return the raw loss terms of the newest step, without those that it did not compute."""
-    history, terms = session.history, dict[str, float]()
-    for term in session.spec.term_names:
-        _, values = history.rows(f"loss_raw/{term}", history.last_step, history.last_step)
-        if values.size:
-            terms[term] = float(values[-1])
-    return terms
+    history, last = session.history, session.history.last_step
+    newest = {term: history.rows(f"loss_raw/{term}", last, last)[1] for term in session.spec.term_names}
+    return {term: float(values[-1]) for term, values in newest.items() if values.size}

@@ -39,9 +39,9 @@ class ActivityText:
 
     def observe(self, state: RunState, now: float) -> None:
         """Record that the run was in `state` at `now` (seconds): its activity, and the times of its last changes."""
+        if self._at is None or self._at[0] is not state.activity:
+            self._moved_at = now
         if self._at != (state.activity, state.doing):
-            if self._at is None or self._at[0] is not state.activity:
-                self._moved_at = now
             self._is_as_opened = self._at is None
             self._at, self._since = (state.activity, state.doing), now
         if self._first_step is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from threading import Event as Signal
 from threading import Thread
@@ -95,21 +96,21 @@ class Backfill:
         if self._stopped.wait(_HEAD_START):
             return
         try:
-            tail = self._open_tail()
-            try:
+            with closing(self._open_tail()) as tail:
                 self._read(tail)
-            finally:
-                tail.close()
         except UserError as error:
             self.failure = str(error)
 
     def _read(self, tail: JournalTail) -> None:
         for backlog in self._backlogs:
             while not backlog.done and not self._stopped.is_set():
-                with tail.snapshot():
-                    rows = backlog.chunk(tail, ROWS_PER_CHUNK)
-                if rows is not None:
-                    share = min(backlog.share for backlog in self._backlogs)
-                    self._history.prepend(backlog.kind, rows, loading=share)
+                self._read_chunk(backlog, tail)
         if not self._stopped.is_set():
             self._history.loading = 1.0
+
+    def _read_chunk(self, backlog: PendingRows, tail: JournalTail) -> None:
+        with tail.snapshot():
+            rows = backlog.chunk(tail, ROWS_PER_CHUNK)
+        if rows is not None:
+            share = min(backlog.share for backlog in self._backlogs)
+            self._history.prepend(backlog.kind, rows, loading=share)

@@ -38,11 +38,15 @@ class OtherRun:
     def poll(self) -> None:
         """Read what is new; a journal that cannot be read now leaves what was known."""
         with suppress(UserError):
-            version = self._tail.version()
-            if version != self._version or self._loader.behind:
-                with self._tail.snapshot():
-                    self._loader.look(self._tail)
-                self._version = version
+            self._look()
+
+    def _look(self) -> None:
+        version = self._tail.version()
+        if version == self._version and not self._loader.behind:
+            return
+        with self._tail.snapshot():
+            self._loader.look(self._tail)
+        self._version = version
 
     def is_loading(self) -> bool:
         """Return whether rows that the journal had at the last look are not read yet."""

@@ -68,10 +68,9 @@ class Pyramid:
             if whole[0] >= whole[1]:
                 break
             missing = [whole] if first == last else [(whole[0], first), (last, whole[1])]
-            for begin, stop in missing:
-                if begin < stop:
-                    fresh = self._summary(values, level, begin, stop)
-                    self._stats.put(slice(num_rows), self._columns(level, begin, stop), fresh)
+            for begin, stop in (span for span in missing if span[0] < span[1]):
+                fresh = self._summary(values, level, begin, stop)
+                self._stats.put(slice(num_rows), self._columns(level, begin, stop), fresh)
             self._filled[level] = whole
 
     def cut(self, end: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final, Literal, Protocol
 
 from cockpit.session.outbox import CommandOutcome
@@ -69,10 +70,12 @@ class ActionDispatcher:
             case Open(make=make, asked=asked, undo=undo):
                 self._open(make(), asked=asked, undo=undo)
             case Reason(text=text, entry=entry):
-                if entry is not None:
-                    self._memory = replace(self._memory, passed=self._memory.passed | {entry.id})
-                    text += " (once more: the intervention before it)"
-                self._refuse(_named(action), text)
+                self._refuse(_named(action), text if entry is None else self._passed(entry, text))
+
+    def _passed(self, entry: Entry, text: str) -> str:
+        """Let the next undo skip `entry`, and return the reason with a note of that."""
+        self._memory = replace(self._memory, passed=self._memory.passed | {entry.id})
+        return f"{text} (once more: the intervention before it)"
 
     def steer(self, command: Command) -> None:
         """Send `command`, after a confirmation if it is hard to undo; a refusal is shown and nothing is sent.
@@ -106,11 +109,9 @@ class ActionDispatcher:
     def _open(self, dialog: Dialog, *, asked: bool, undo: bool = False) -> None:
         def answered(answer: dialogs.Answer | None) -> None:
             self._dialog = None
+            send = partial(self._send, undo=undo) if asked else self.steer
             for command in answer or ():
-                if asked:
-                    self._send(command, undo=undo)
-                else:
-                    self.steer(command)
+                send(command)
 
         self._dialog = dialog
         self._opener.push_screen(dialog, answered)

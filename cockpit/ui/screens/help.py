@@ -113,15 +113,14 @@ class RunKeysScreen(_Pages):
 def table(group: Group, keys: Sequence[KeyBinding], unsupported: Mapping[str, str] = MappingProxyType({})) -> Content:
     """Return a group's keys, one per line, each with its help; unsupported ones are grey, with the reason."""
     lines = [Content.assemble((GROUPS[group], "bold $text-primary"))]
-    for key in keys:
-        if key.group == group:
-            where = shown(key) or "(palette)"
-            reason = unsupported.get(key.action, "")
-            said = escape_control(f"{key.help} - {reason}") if reason else key.help
-            first, *rest = textwrap.wrap(said, _HELP_COLUMNS) or [""]
-            style = _UNSUPPORTED if reason else ""
-            lines.append(Content.assemble((f"  {where:<10} ", style or "$text-accent"), (first, style)))
-            lines.extend(Content.styled(f"{'':<13}{line}", style) for line in rest)
+    for key in (key for key in keys if key.group == group):
+        where = shown(key) or "(palette)"
+        reason = unsupported.get(key.action, "")
+        said = escape_control(f"{key.help} - {reason}") if reason else key.help
+        first, *rest = textwrap.wrap(said, _HELP_COLUMNS) or [""]
+        style = _UNSUPPORTED if reason else ""
+        lines.append(Content.assemble((f"  {where:<10} ", style or "$text-accent"), (first, style)))
+        lines.extend(Content.styled(f"{'':<13}{line}", style) for line in rest)
     return Content("\n").join([*lines, Content("")])
 
 

@@ -111,14 +111,17 @@ class ChartBoard(Container):
     def offer(self, metrics: Iterable[str], task: TaskSpec) -> None:
         """Make the charts available that hold one of these metrics of the task."""
         if task != self._shown_task:
-            self._shown_task = task
-            for chart, spec in zip(self.charts, charts_for(task), strict=True):
-                chart.spec = spec
+            self._show_task(task)
         specs = charts_of(metrics, [chart.spec for chart in self.charts])
         available = [chart for chart in self.charts if chart.spec in specs]
         if available != self.available:
             self.available = available
             self.lay_out()
+
+    def _show_task(self, task: TaskSpec) -> None:
+        self._shown_task = task
+        for chart, spec in zip(self.charts, charts_for(task), strict=True):
+            chart.spec = spec
 
     def lay_out(self) -> None:
         """Display the charts of this page only."""

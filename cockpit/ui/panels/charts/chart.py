@@ -157,10 +157,9 @@ class ChartView(FastLines, ChartMouse):
         """Return the step below column `x`; `None` outside the plots."""
         if self.picture is None:
             return None
-        for plot, pane in zip(self.picture.layout.plots, self.picture.scene.panes, strict=False):
-            if plot.x <= x < plot.x + plot.width:
-                return pane.window.step_at(x - plot.x, plot.width)
-        return None
+        pairs = zip(self.picture.layout.plots, self.picture.scene.panes, strict=False)
+        below = ((plot, pane) for plot, pane in pairs if plot.x <= x < plot.x + plot.width)
+        return next((pane.window.step_at(x - plot.x, plot.width) for plot, pane in below), None)
 
 
 def _scale_of(body: Body, count: int) -> Scale | None:

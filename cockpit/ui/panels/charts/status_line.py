@@ -47,10 +47,8 @@ class ChartStatus(Static):
 
 def fitting(parts: Sequence[str], room: int) -> str:
     """Return the parts in one line, without the last ones if they do not fit; the first one is kept."""
-    for count in range(len(parts), 1, -1):
-        if len(line := "  ".join(parts[:count])) <= room:
-            return line
-    return "".join(parts[:1])
+    lines = ("  ".join(parts[:count]) for count in range(len(parts), 1, -1))
+    return next((line for line in lines if len(line) <= room), "".join(parts[:1]))
 
 
 def marked(feed: ChartInputs, glyphs: Glyphs) -> str:

@@ -43,9 +43,8 @@ class Underlays:
 
     def close(self) -> None:
         """Close the journals."""
-        for other in self._open.values():
-            if other is not None:
-                other.close()
+        for other in filter(None, self._open.values()):
+            other.close()
         self._open.clear()
 
     def _found(self, parent: tuple[OtherRun, int] | None, kind: AxisKind) -> Iterator[Underlay]:
@@ -59,10 +58,7 @@ class Underlays:
 
     def _run(self, run_dir: Path) -> OtherRun | None:
         if run_dir not in self._open:
-            try:
-                self._open[run_dir] = OtherRun(run_dir) if has_journal(run_dir) else None
-            except UserError:
-                self._open[run_dir] = None
+            self._open[run_dir] = _opened(run_dir)
         return self._open[run_dir]
 
     def _axis(self, other: OtherRun, kind: AxisKind) -> StepAxis | None:
@@ -75,3 +71,10 @@ class Underlays:
             other.progress.refresh()
             held = self._axes[other.run_dir] = (key, axis_of(kind, other.progress))
         return held[1]
+
+
+def _opened(run_dir: Path) -> OtherRun | None:
+    try:
+        return OtherRun(run_dir) if has_journal(run_dir) else None
+    except UserError:
+        return None

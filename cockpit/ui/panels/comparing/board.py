@@ -83,11 +83,10 @@ class ComparisonBoard(Container):
         inputs = self._inputs()
         for at, chart in enumerate(self._pool):
             chart.display = at < len(page)
-            if at < len(page):
-                metric = metrics[page[at]]
-                chart.spec = replace(spec_of_metric(metric, self._runs), id=f"{at}")
-                chart.options = self._options_of(metric, chart)
-                chart.show(inputs)
+        for at, (chart, number) in enumerate(zip(self._pool, page, strict=False)):
+            chart.spec = replace(spec_of_metric(metrics[number], self._runs), id=f"{at}")
+            chart.options = self._options_of(metrics[number], chart)
+            chart.show(inputs)
 
     def dispatch(self, action: str) -> bool:
         """Run an action of the key group "charts"; return `False` for one that a comparison lacks."""
@@ -136,10 +135,12 @@ class ComparisonBoard(Container):
         """Go to the next axis that every run has, and show the whole runs."""
         at = KINDS.index(self._source.kind)
         kinds: list[AxisKind] = [KINDS[(at + 1 + by) % len(KINDS)] for by in range(len(KINDS))]
-        for kind in kinds:
-            if kind == "step" or all(run.axis(kind) is not None for run in self._runs):
-                self._source, self._view = OverlaidRuns(self._runs, kind), View()
-                return
+        kind: AxisKind = next(filter(self._has_axis, kinds))
+        self._source, self._view = OverlaidRuns(self._runs, kind), View()
+
+    def _has_axis(self, kind: AxisKind) -> bool:
+        """Return whether every run has that axis."""
+        return kind == "step" or all(run.axis(kind) is not None for run in self._runs)
 
     def _turn(self, by: int) -> None:
         """Go to the next chart if one is maximised, or else to the next page."""

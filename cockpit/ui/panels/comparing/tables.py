@@ -36,10 +36,10 @@ def config_rows(runs: Sequence[ComparedRun]) -> list[list[str]]:
 def intervention_rows(runs: Sequence[ComparedRun]) -> list[list[str]]:
     """Return the table of interventions: a head with the names of the runs, then one row per step and turn."""
     cells: dict[int, list[list[str]]] = {}
-    for number, run in enumerate(runs):
-        for entry in run.records.interventions:
-            at_step = cells.setdefault(entry.step, [[] for _ in runs])
-            at_step[number].append(intervention_text(entry, run))
+    made = ((number, run, entry) for number, run in enumerate(runs) for entry in run.records.interventions)
+    for number, run, entry in made:
+        at_step = cells.setdefault(entry.step, [[] for _ in runs])
+        at_step[number].append(intervention_text(entry, run))
     rows = [
         [str(step) if turn == 0 else "", *(texts[turn] if turn < len(texts) else "" for texts in at_step)]
         for step, at_step in sorted(cells.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from typing import ClassVar
 
 from textual import events
@@ -26,12 +27,7 @@ def since(entries: Sequence[Entry], last_id: int) -> list[Entry]:
     """Return the entries numbered above `last_id`, oldest first; all of them for another journal."""
     if entries and entries[-1].id < last_id:
         return list(entries)
-    fresh: list[Entry] = []
-    for entry in reversed(entries):
-        if entry.id <= last_id:
-            break
-        fresh.append(entry)
-    return fresh[::-1]
+    return [*takewhile(lambda entry: entry.id > last_id, reversed(entries))][::-1]
 
 
 def _changed(then: Sequence[Content], now: Sequence[Content]) -> Iterable[int]:

@@ -73,15 +73,10 @@ class Layout:
         """Return the titles; the column that sorts has an arrow, and a click on a title sorts by it."""
         is_down = by.descending != reverse
         arrow = ("v" if is_down else "^") if signs.dots == "..." else ("▾" if is_down else "▴")
-        titles: list[Content] = []
-        for column, width in self.columns:
-            title = Content.styled(column.title, LABEL)
-            if column.sort == by.name:
-                title = Content.styled(f"{column.title}{arrow}", f"{ACTIVE} bold")
-            if column.sort:
-                title = title.stylize(f"@click=screen.sort_by('{column.sort}')")
-            titles.append(_fitted(title, column, width))
-        return self.gap.join(titles)
+        titles = (
+            (_title(column, arrow if column.sort == by.name else ""), column, width) for column, width in self.columns
+        )
+        return self.gap.join([_fitted(*title) for title in titles])
 
 
 def layout_of(width: int) -> Layout:
@@ -95,6 +90,14 @@ def layout_of(width: int) -> Layout:
     widths = [column.width + left * column.grow // shares for column in chosen]
     widths[0] += left - (sum(widths) - sum(column.width for column in chosen))
     return Layout(tuple(zip(chosen, widths, strict=True)), Content(" " * gap))
+
+
+def _title(column: Column, arrow: str) -> Content:
+    """Return the title of a column; the one that sorts has an arrow."""
+    styled = (
+        Content.styled(f"{column.title}{arrow}", f"{ACTIVE} bold") if arrow else Content.styled(column.title, LABEL)
+    )
+    return styled.stylize(f"@click=screen.sort_by('{column.sort}')") if column.sort else styled
 
 
 def _needed(columns: Sequence[Column], gap: int) -> int:

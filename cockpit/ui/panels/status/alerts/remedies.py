@@ -39,9 +39,8 @@ def remedies_of(incident: Incident, state: RunState, outcome_of: Callable[[Comma
     """
     found: dict[Command, Remedy] = {}
     for remedy in _ranked(incident, state):
-        if remedy.command not in found and _would_help(outcome_of(remedy.command)):
-            found[remedy.command] = remedy
-    return tuple(found.values())
+        found.setdefault(remedy.command, remedy)
+    return tuple(remedy for remedy in found.values() if _would_help(outcome_of(remedy.command)))
 
 
 def _would_help(outcome: Outcome) -> bool:
