@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
-import io
 import logging
 import os
 import signal
@@ -13,16 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
 from textual.filter import ANSIToTruecolor, LineFilter
 from textual.message import Message
 from textual.screen import Screen
 
+from cockpit.app.screen_app import ScreenApp
 from cockpit.app.shutdown import NOT_HERE, Shutdown
 from cockpit.preferences.key_binding import bindings_of
 from cockpit.preferences.settings import Settings
-from cockpit.preferences.themes import IN_TURN, next_theme, use_theme
-from cockpit.terminal.terminal_app import TerminalApp
+from cockpit.preferences.themes import IN_TURN, next_theme
 from cockpit.ui.screens.splash import SplashScreen
 
 if TYPE_CHECKING:
@@ -47,18 +44,13 @@ class Signalled(Message):
     """The process received a signal."""
 
 
-class CockpitApp(TerminalApp, inherit_bindings=False):
+class CockpitApp(ScreenApp, inherit_bindings=False):
     """The screen on `session`; given a run's directory, it opens the session after the first frame.
 
     `training` runs in this process and is started with the session; `terminal` is the one to draw on. `cannot_detach`
-    is the reason why the training ends with the screen, empty if it can go on. `gave_up`: the screen ended because of
-    its own faults, and the training may go on. The charts have the curves of the run in the directory `baseline` below
-    their own.
+    is the reason why the training ends with the screen, empty if it can go on. The training may go on after the screen
+    gave up. The charts have the curves of the run in the directory `baseline` below their own.
     """
-
-    TITLE = "Training Cockpit"
-    CSS_PATH = "app.tcss"
-    ENABLE_COMMAND_PALETTE = False
 
     def __init__(
         self,
@@ -70,9 +62,8 @@ class CockpitApp(TerminalApp, inherit_bindings=False):
         baseline: Path | None = None,
         cannot_detach: str = NOT_HERE,
     ) -> None:
-        super().__init__(terminal)
+        super().__init__(settings, terminal)
         self.settings = settings
-        self.gave_up = False
         self._source = session
         self.baseline = baseline
         self.shutdown = Shutdown(training, self.exit, cannot_detach)
@@ -80,14 +71,11 @@ class CockpitApp(TerminalApp, inherit_bindings=False):
         self._controller: SessionController | None = None
         self._num_faults = 0
         self._opened_by = 0.0
-        self._events: asyncio.AbstractEventLoop | None = None
         self._own_filters: list[LineFilter] = []
         if settings.marker == "ascii":
             from cockpit.terminal.ascii_filter import AsciiFilter  # noqa: PLC0415 - few need it
 
             self._own_filters.append(AsciiFilter())
-        use_theme(self, settings.theme)
-        self.style_for_theme()
         if settings.reduced_motion:
             self.animation_level = "none"
         for key in (key for key in settings.keys if key.keys):
@@ -112,7 +100,6 @@ class CockpitApp(TerminalApp, inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Schedule what takes longer for after the first frame."""
-        self._events = asyncio.get_running_loop()
         gc.disable()
         self.set_timer(_OPENED_AFTER, gc.enable)
         self._opened_by = time.monotonic() + _OPENED_AFTER
@@ -146,17 +133,8 @@ class CockpitApp(TerminalApp, inherit_bindings=False):
         return self._controller
 
     def export_screenshot(self, *, title: str | None = None, simplify: bool = False) -> str:
-        """Return the screen as an SVG, rendered without terminal codes.
-
-        Textual would render it in true colour first. Rich caches the codes of a style, so the screen would then use
-        true colour on a terminal of 256 colours too.
-        """
-        width, height = self.size
-        console = Console(
-            width=width, height=height, file=io.StringIO(), color_system=None, record=True, legacy_windows=False
-        )
-        console.print(self.whole_picture(simplify=simplify))
-        return console.export_svg(title=title or self.title)
+        """Return the screen as an SVG, rendered without terminal codes."""
+        return self.svg_without_codes(title or self.title, simplify=simplify)
 
     # --- update ---------------------------------------------------------------------------
 
@@ -242,8 +220,7 @@ class CockpitApp(TerminalApp, inherit_bindings=False):
     def signalled(self, number: int) -> None:
         """Remember a signal. Its handler may call this at any moment; a signal before the screen is handled later."""
         self.shutdown.hear(number)
-        if self._events is not None and self.is_running:
-            self._events.call_soon_threadsafe(self.post_message, Signalled())
+        self.call_from_handler(self.post_message, Signalled())
 
     def on_signalled(self) -> None:
         """Handle the signals in the order of the screen's own messages."""

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING
 
 from textual.screen import Screen
 
+from cockpit.app.screen_app import ScreenApp
 from cockpit.app.shutdown import Shutdown
 from cockpit.preferences.settings import Settings
-from cockpit.preferences.themes import use_theme
-from cockpit.terminal.terminal_app import TerminalApp
 
 if TYPE_CHECKING:
     from cockpit.terminal.terminal import Terminal
     from cockpit.ui.panels.comparing.screen import CompareScreen
 
 
-class CompareApp(TerminalApp, inherit_bindings=False):
+class CompareApp(ScreenApp, inherit_bindings=False):
     """Shows `screen` until it is left, on `terminal` if there is one."""
 
-    TITLE = "Training Cockpit"
-    CSS_PATH = "app.tcss"
-    ENABLE_COMMAND_PALETTE = False
-
     def __init__(self, screen: CompareScreen, settings: Settings, terminal: Terminal | None = None) -> None:
-        super().__init__(terminal)
-        self.gave_up = False
+        super().__init__(settings, terminal)
         self.shutdown = Shutdown(None, self.exit)
         self._shown = screen
-        self._events: asyncio.AbstractEventLoop | None = None
-        use_theme(self, settings.theme)
-        self.style_for_theme()
 
     def get_default_screen(self) -> Screen[None]:
         """Return an empty screen, below the comparison."""
@@ -40,13 +30,11 @@ class CompareApp(TerminalApp, inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Open the comparison; the app ends with it."""
-        self._events = asyncio.get_running_loop()
         self.push_screen(self._shown, lambda _: self.exit())
 
     def signalled(self, number: int) -> None:
         """End the screen after a signal. Its handler may call this at any moment."""
-        if self._events is not None and self.is_running:
-            self._events.call_soon_threadsafe(self.exit)
+        self.call_from_handler(self.exit)
 
     def on_fault(self, error: Exception) -> None:
         """Log the exception and end the screen: the runs are not affected."""

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cockpit.app.app import CockpitApp
-from cockpit.app.signals import ScreenApp, ScreenSignals
+from cockpit.app.screen_app import ScreenApp
+from cockpit.app.signals import ScreenSignals
 from cockpit.app.training_handle import RunResult, TrainingHandle
 from cockpit.preferences.settings import Settings
 from cockpit.terminal.shell_job import ShellJob

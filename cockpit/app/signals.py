@@ -5,28 +5,17 @@ from __future__ import annotations
 import os
 import signal
 from types import FrameType
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from cockpit.app.shutdown import Shutdown
 from cockpit.app.training_handle import TrainingHandle
 from cockpit.terminal.terminal import Terminal
 from engine.runtime.host.start_signals import heeded_signals
 
+if TYPE_CHECKING:
+    from cockpit.app.screen_app import ScreenApp
+
 _AT_ONCE: Final = 2
 """The interrupt (SIGINT) that ends the process; the first one stops the run with a checkpoint."""
-
-
-class ScreenApp(Protocol):
-    """An app on a terminal; `gave_up` if it ended because of its own faults, `shutdown` closes it."""
-
-    gave_up: bool
-    shutdown: Shutdown
-
-    def run(self) -> object:
-        """Show the screen until it is left."""
-
-    def signalled(self, number: int) -> None:
-        """Handle a signal; called by its handler, at any moment."""
 
 
 class ScreenSignals:
