@@ -3,7 +3,8 @@ from __future__ import annotations
 from textual.fuzzy import FuzzySearch
 from textual.widgets import Input, OptionList
 
-from cockpit.ui.panels.charts.metric_chooser import MetricChooser, found
+from cockpit.ui.panels.charts.metric_chooser import MetricChooser
+from cockpit.ui.panels.toolkit.fuzzy import found
 from tests.panels.charts.chart_stage import ChartStage, session_of
 
 NAMES = ("loss/total", "loss/dice", "grad_norm/total", "lr")

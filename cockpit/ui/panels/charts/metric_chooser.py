@@ -18,6 +18,7 @@ from textual.widgets.option_list import Option
 from cockpit.charts.build import metrics_of
 from cockpit.text.format import escape_control
 from cockpit.ui.panels.charts.chart import ChartView
+from cockpit.ui.panels.toolkit.fuzzy import found
 
 _HINT: Final = "up/down move   space ticks   enter applies   escape cancels   none ticked: the defaults"
 
@@ -137,11 +138,3 @@ def choose_metrics(chart: ChartView, names: tuple[str, ...]) -> None:
 
     chooser = MetricChooser(chart.spec.title, names, metrics_of(chart.spec, chart.options, names))
     chart.app.push_screen(chooser, choose)
-
-
-def found(search: FuzzySearch, query: str, names: Sequence[str]) -> list[str]:
-    """Return the names that match, the best first and equal ones in order; all for an empty query."""
-    if not query.strip():
-        return list(names)
-    scores = {name: search.match(query.strip(), name)[0] for name in names}
-    return sorted((name for name in names if scores[name] > 0), key=lambda name: -scores[name])

@@ -135,12 +135,8 @@ class ComparisonBoard(Container):
         """Go to the next axis that every run has, and show the whole runs."""
         at = KINDS.index(self._source.kind)
         kinds: list[AxisKind] = [KINDS[(at + 1 + by) % len(KINDS)] for by in range(len(KINDS))]
-        kind: AxisKind = next(filter(self._has_axis, kinds))
+        kind: AxisKind = next(kind for kind in kinds if all(run.has_axis(kind) for run in self._runs))
         self._source, self._view = OverlaidRuns(self._runs, kind), View()
-
-    def _has_axis(self, kind: AxisKind) -> bool:
-        """Return whether every run has that axis."""
-        return kind == "step" or all(run.axis(kind) is not None for run in self._runs)
 
     def _turn(self, by: int) -> None:
         """Go to the next chart if one is maximised, or else to the next page."""

@@ -48,7 +48,7 @@ class OverlaidRuns:
         return tuple(
             curve_name(metric, number)
             for number, run in enumerate(self.runs)
-            if self._shows(run)
+            if run.has_axis(self.kind)
             for metric in run.curves.history.names
         )
 
@@ -118,10 +118,7 @@ class OverlaidRuns:
         return self.runs[int(number)], metric
 
     def _shown(self) -> list[ComparedRun]:
-        return [run for run in self.runs if run.curves.history.last_step and self._shows(run)]
-
-    def _shows(self, run: ComparedRun) -> bool:
-        return self.kind == "step" or run.axis(self.kind) is not None
+        return [run for run in self.runs if run.curves.history.last_step and run.has_axis(self.kind)]
 
     def _units(self, run: ComparedRun, step: int) -> float:
         axis = run.axis(self.kind)

@@ -68,6 +68,10 @@ class ComparedRun:
             self._axes[kind] = (version, self._new_axis(kind))
         return self._axes[kind][1]
 
+    def has_axis(self, kind: AxisKind) -> bool:
+        """Return whether the run's curves can be drawn on that axis."""
+        return kind == "step" or self.axis(kind) is not None
+
     def _new_axis(self, kind: AxisKind) -> StepAxis | None:
         if kind == "samples":
             return samples_axis(self.records, last=self.curves.history.last_step)

@@ -70,7 +70,7 @@ class CompareScreen(ModalScreen[None], inherit_bindings=False):
         super().__init__()
         settings = settings or Settings()
         self._runs = open_runs(directories)
-        without = next((run.name for run in self._runs if kind != "step" and run.axis(kind) is None), None)
+        without = next((run.name for run in self._runs if not run.has_axis(kind)), None)
         if without is not None:
             self._close_runs()
             raise UserError(f"the run {without!r} has no {kind} to draw over: leave out --x")
