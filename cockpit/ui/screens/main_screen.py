@@ -191,7 +191,7 @@ class MainScreen(OpensQuickly, MeasuresAgain, Screen[None], inherit_bindings=Fal
         person waits for its answer.
         """
         if not self.pace.is_due(urgent=bool(self._session.pending)):
-            self.charts.board.catch_up()
+            self.charts.board.turns.catch_up()
             return SessionUpdate()
         update = self._session.poll()
         if update:
@@ -201,7 +201,7 @@ class MainScreen(OpensQuickly, MeasuresAgain, Screen[None], inherit_bindings=Fal
         if shown or is_waiting or self._updates.holds:
             self.apply_update(shown)
         else:
-            self.charts.board.catch_up()
+            self.charts.board.turns.catch_up()
         return update
 
     def apply_update(self, update: SessionUpdate) -> None:

@@ -194,10 +194,10 @@ async def test_charts_that_there_was_no_time_for_are_drawn_when_there_is() -> No
         app.session.history.append(51, metrics_at(51))
         app.apply_update(STEPS)
         await asyncio.sleep(0.2)
-        app.grid.board.catch_up()
+        app.grid.board.turns.catch_up()
         assert [app.draws[name] - before[name] for name in shown] == [1, 0, 0, 0, 0, 0]
         app.has_time = True
-        app.grid.board.catch_up()
+        app.grid.board.turns.catch_up()
         assert [app.draws[name] - before[name] for name in shown] == [1, 1, 1, 0, 0, 0]
         await asyncio.sleep(0.5)
         assert [app.draws[name] - before[name] for name in shown] == [1] * 6

@@ -18,9 +18,8 @@ from cockpit.text.format import escape_control
 from cockpit.text.histogram_text import drawn, heading
 from cockpit.ui.dialogs.box import FAIL, PASS, button, field, line
 from cockpit.ui.dialogs.dialog import Dialog
+from cockpit.ui.dialogs.lists.kept_histograms import KeptHistograms
 from cockpit.ui.dialogs.lists.layer_names import found_names, layer_names
-from engine.outputs.inspection.histogram_file import kept_histograms
-from engine.outputs.inspection.layer_histograms import LayerHistograms
 from engine.protocol.commands import TakeHistogram
 from engine.protocol.events import Activity, HistogramTaken, Status
 
@@ -50,11 +49,10 @@ class HistogramDialog(Dialog):
 
     def __init__(self, session: Session, layer: str = "") -> None:
         super().__init__(session, "Histograms of a layer", keys="up/down layer   pgup/pgdn step   escape closes")
-        self._kept = kept_histograms(session.run_dir)
-        self._names = layer_names(session.run_dir, self._kept)
-        self._begin = layer or (self._kept[-1].layer if self._kept else "")
+        self._kept = KeptHistograms(session.run_dir)
+        self._names = layer_names(session.run_dir, self._kept.all)
+        self._begin = layer or (self._kept.all[-1].layer if self._kept.all else "")
         self._shown: list[str] = []
-        self._back = 0
         self._said: Content | str = ""
 
     def body(self) -> Iterable[Widget]:
@@ -78,8 +76,7 @@ class HistogramDialog(Dialog):
             self._tell(refused.reason, is_refusal=True)
         taken = [entry.event for entry in update.entries if isinstance(entry.event, HistogramTaken)]
         if taken:
-            self._kept = kept_histograms(session.run_dir)
-            self._back = 0
+            self._kept.read_again()
         if taken and taken[-1].layer == self._layer:
             self._tell(f"taken at step {taken[-1].at_step}")
         self._draw()
@@ -97,7 +94,8 @@ class HistogramDialog(Dialog):
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         """Show the histograms of the layer that the cursor is on now."""
         event.stop()
-        self._back, self._said = 0, ""
+        self._kept.go_to_newest()
+        self._said = ""
         self._draw()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
@@ -117,7 +115,7 @@ class HistogramDialog(Dialog):
 
     def action_turn(self, by: int) -> None:
         """Show histograms of an earlier or a later step."""
-        self._back = min(max(self._back + by, 0), max(len(self._of_layer()) - 1, 0))
+        self._kept.turn(self._layer, by)
         self._draw()
 
     def action_take(self) -> None:
@@ -139,13 +137,10 @@ class HistogramDialog(Dialog):
         at = self.query_one(OptionList).highlighted
         return self._shown[at] if at is not None and at < len(self._shown) else self.query_one(Input).value.strip()
 
-    def _of_layer(self) -> list[LayerHistograms]:
-        return [taken for taken in self._kept if taken.layer == self._layer]
-
     def _search(self, text: str) -> None:
         """List the names that fit `text`."""
         self._shown = found_names(self._names, text)[:_MOST_LISTED]
-        steps = {taken.layer: taken.step for taken in self._kept}
+        steps = {taken.layer: taken.step for taken in self._kept.all}
         listed = self.query_one(OptionList)
         with self.prevent(OptionList.OptionHighlighted):
             listed.set_options(
@@ -153,7 +148,8 @@ class HistogramDialog(Dialog):
                 for name in self._shown
             )
             listed.highlighted = 0 if self._shown else None
-        self._back, self._said = 0, ""
+        self._kept.go_to_newest()
+        self._said = ""
         self._draw()
 
     def _tell(self, text: str, *, is_refusal: bool = False) -> None:
@@ -165,17 +161,15 @@ class HistogramDialog(Dialog):
         """Show the answer, and the histograms of the layer at the chosen step."""
         if not self.is_mounted:
             return
-        kept = self._of_layer()
-        if not kept:
+        shown = self._kept.shown(self._layer)
+        if shown is None:
             self.say("said", self._said or "none are kept of this layer: enter takes some at the next step")
             self.say("drawn", "")
             return
-        self._back = min(self._back, len(kept) - 1)
-        taken = kept[-1 - self._back]
+        taken, place = shown
         self.say("said", self._said or "enter takes new ones at the next step")
         size = self.app.size
         width = min(_WIDTH, size.width * 96 // 100) - 4
         height = min(max(size.height * 94 // 100 - _OTHER_LINES, 3), 10)
-        place = f"   {len(kept) - self._back} of {len(kept)}" if len(kept) > 1 else ""
-        lines = drawn(taken, width, height)
-        self.say("drawn", "\n".join([f"{heading(taken)}{place}", *lines]))
+        head = f"{heading(taken)}   {place}" if place else heading(taken)
+        self.say("drawn", "\n".join([head, *drawn(taken, width, height)]))

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final
 
 from textual import events
 from textual.containers import Container
-from textual.timer import Timer
 
 from cockpit.charts.chart_specs import charts_for, charts_of
 from cockpit.charts.draw.glyphs import Marker
-from cockpit.charts.inputs import ChartInputs
 from cockpit.charts.paging import Shape, page_of, shape_for
 from cockpit.ui.panels.charts.chart import ChartView
+from cockpit.ui.panels.charts.turns import ChartTurns
 from engine.protocol.task_spec import NO_SPEC, TaskSpec
-
-_SECONDS_BETWEEN: Final = 0.02
-"""Pause between two charts that are drawn for new steps only, so that keys are handled in between."""
-
-_CHARTS_PER_TURN: Final = 2
-"""Charts that are drawn together in one turn."""
 
 
 class ChartBoard(Container):
@@ -31,7 +23,6 @@ class ChartBoard(Container):
     """
 
     def __init__(self, marker: Marker, *, has_time: Callable[[], bool]) -> None:
-        self._has_time = has_time
         self._shown_task = NO_SPEC
         self.charts = [ChartView(spec, marker) for spec in charts_for(NO_SPEC)]
         for chart in self.charts:
@@ -39,9 +30,7 @@ class ChartBoard(Container):
         super().__init__(*self.charts)
         self.current = self.charts[0]
         self.maximised = False
-        self._behind: list[ChartView] = []
-        self._feed: ChartInputs | None = None
-        self._next: Timer | None = None
+        self.turns = ChartTurns(self, has_time)
         self.available = [chart for chart in self.charts if chart.spec.lasting]
 
     @property
@@ -60,53 +49,6 @@ class ChartBoard(Container):
             return ""
         first, last = self.available.index(shown[0]) + 1, self.available.index(shown[-1]) + 1
         return f"chart {first} of {count}" if first == last else f"charts {first}-{last} of {count}"
-
-    def show(self, feed: ChartInputs) -> None:
-        """Draw what is new in every chart of this page."""
-        self._feed = feed
-        self._behind.clear()
-        for chart in self.shown:
-            chart.show(feed)
-
-    def show_from_current(self, feed: ChartInputs) -> None:
-        """Draw the current chart now and the others right after it, so that it does not wait for them."""
-        self._feed = feed
-        self._behind = [chart for chart in self.shown if chart is not self.current]
-        self.current.show(feed)
-        self.call_later(self._catch_up)
-
-    def _catch_up(self) -> None:
-        if self._behind and self._feed is not None:
-            self._behind.pop(0).show(self._feed)
-            self.call_later(self._catch_up)
-
-    def show_some(self, feed: ChartInputs) -> None:
-        """Draw the charts that have waited longest, the others when there is time.
-
-        On a fast run, drawing all of them for every update would take time from the training.
-        """
-        self._feed = feed
-        shown = self.shown
-        self._behind = [chart for chart in self._behind if chart in shown]
-        self._behind += [chart for chart in shown if chart not in self._behind]
-        self._show_next(1)
-
-    def _show_next(self, count: int) -> None:
-        if self._feed is not None:
-            for chart in self._behind[:count]:
-                chart.show(self._feed)
-        del self._behind[:count]
-        if self._behind and self._next is None:
-            self._next = self.set_timer(_SECONDS_BETWEEN, self._go_on)
-
-    def catch_up(self) -> None:
-        """Draw some of the outdated charts, if there is time and the last pause is over."""
-        if self._behind and self._next is None and self._has_time():
-            self._show_next(_CHARTS_PER_TURN)
-
-    def _go_on(self) -> None:
-        self._next = None
-        self.catch_up()
 
     def offer(self, metrics: Iterable[str], task: TaskSpec) -> None:
         """Make the charts available that hold one of these metrics of the task."""

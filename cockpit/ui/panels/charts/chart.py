@@ -7,21 +7,19 @@ from typing import Final
 
 import numpy as np
 from rich.segment import Segment
-from rich.style import Style
 from textual.geometry import Region
 from textual.strip import Strip
 
 from cockpit.charts.chart_specs import Spec
 from cockpit.charts.columns.smoothing import stronger
-from cockpit.charts.draw.canvas import Canvas, ink_of, paper_of
+from cockpit.charts.draw.canvas import Canvas
 from cockpit.charts.draw.glyphs import MARKERS, Marker
 from cockpit.charts.draw.lines import line_scale
 from cockpit.charts.draw.plot import Picture, draw
-from cockpit.charts.inks import Ink
 from cockpit.charts.inputs import ChartInputs, Options
 from cockpit.charts.scale import Scale
 from cockpit.charts.scene import Body, Heat, LineChart
-from cockpit.ui.panels.charts.colours import ink_styles
+from cockpit.ui.panels.charts.colours import CellStyles
 from cockpit.ui.panels.charts.mouse import ChartMouse
 from cockpit.ui.panels.toolkit.fast_lines import FastLines
 
@@ -45,8 +43,7 @@ class ChartView(FastLines, ChartMouse):
         self.picture: Picture | None = None
         """What was drawn last; `None` before that."""
         self._strips: dict[int, Strip] = {}
-        self._styles: dict[int, Style] = {}
-        self._inks: dict[Ink, Style] = {}
+        self._cell_styles = CellStyles(self)
 
     @property
     def plot_width(self) -> int:
@@ -76,7 +73,7 @@ class ChartView(FastLines, ChartMouse):
         if y >= self._canvas.height:
             return Strip.blank(self.size.width, self.rich_style)
         if y not in self._strips:
-            segments = [Segment(text, self._style(style)) for text, style in self._canvas.runs(y)]
+            segments = [Segment(text, self._cell_styles.of(style)) for text, style in self._canvas.runs(y)]
             self._strips[y] = Strip(segments, self._canvas.width)
         return self._strips[y]
 
@@ -102,8 +99,7 @@ class ChartView(FastLines, ChartMouse):
 
     def notify_style_update(self) -> None:
         """Style every row again, as the theme may have changed; nothing is drawn again."""
-        self._inks = {}
-        self._styles.clear()
+        self._cell_styles.clear()
         self._strips.clear()
         super().notify_style_update()
         self.refresh()
@@ -112,19 +108,6 @@ class ChartView(FastLines, ChartMouse):
         """Draw the frame in the colour of the focus."""
         super().watch_has_focus(has_focus)
         self._draw()
-
-    def _style(self, style: int) -> Style:
-        if style not in self._styles:
-            ink, paper = ink_of(style), paper_of(style)
-            if not self._inks:
-                dark = self.app.current_theme.dark
-                self._inks = ink_styles(self.app.theme_variables, self.background_colors[1], dark=dark)
-            known = self._inks[ink]
-            if paper != Ink.BLANK and not (paper == ink and self.app.no_color):  # without colour the shade differs
-                behind = self._inks[paper].bgcolor if paper == Ink.CURSOR else self._inks[paper].color
-                known += Style(bgcolor=behind)
-            self._styles[style] = known
-        return self._styles[style]
 
     def _draw(self) -> None:
         feed, size = self._feed, self.size

@@ -10,7 +10,9 @@ from typing import Final
 
 from rich.style import Style
 from textual.color import Color
+from textual.widget import Widget
 
+from cockpit.charts.draw.canvas import ink_of, paper_of
 from cockpit.charts.inks import NUM_CURVES, NUM_HEATS, Ink
 
 _RAW_ALPHA: Final = 0.42
@@ -47,6 +49,37 @@ _ON_LIGHT: Final = (
     ("#F7D98B", "#F5B85A", "#F09238", "#E06A2C", "#C2452F", "#9C2B4B", "#6F1C63", "#3B1A5E"),
 )
 """The ink on a curve's colour, the curves' colours, and the heat colours from least to most."""
+
+
+class CellStyles:
+    """The styles of the cells of `widget`, each made once until the theme changes."""
+
+    def __init__(self, widget: Widget) -> None:
+        self._widget = widget
+        self._made: dict[int, Style] = {}
+        self._inks: dict[Ink, Style] = {}
+
+    def clear(self) -> None:
+        """Make all styles again, as the theme may have changed."""
+        self._made.clear()
+        self._inks = {}
+
+    def of(self, style: int) -> Style:
+        """Return the style of a canvas's cell."""
+        if style not in self._made:
+            self._made[style] = self._new(ink_of(style), paper_of(style))
+        return self._made[style]
+
+    def _new(self, ink: Ink, paper: Ink) -> Style:
+        app = self._widget.app
+        if not self._inks:
+            background = self._widget.background_colors[1]
+            self._inks = ink_styles(app.theme_variables, background, dark=app.current_theme.dark)
+        known = self._inks[ink]
+        if paper == Ink.BLANK or (paper == ink and app.no_color):  # without colour the shade differs
+            return known
+        behind = self._inks[paper].bgcolor if paper == Ink.CURSOR else self._inks[paper].color
+        return known + Style(bgcolor=behind)
 
 
 def ink_styles(variables: Mapping[str, str], background: Color, *, dark: bool) -> dict[Ink, Style]:

@@ -155,7 +155,7 @@ class ChartGrid(Panel):
         self._is_due = False
         feed = self.feed()
         if feed is not None:
-            self.board.show_from_current(feed)
+            self.board.turns.draw_from(self.board.current, self.board.shown, feed)
             self._say(feed)
 
     def _show(self, *, all_charts: bool) -> None:
@@ -163,9 +163,9 @@ class ChartGrid(Panel):
         if feed is None:
             return
         if all_charts:
-            self.board.show(feed)
+            self.board.turns.draw(self.board.shown, feed)
         else:
-            self.board.show_some(feed)
+            self.board.turns.draw_some(self.board.shown, feed)
         if all_charts or time.monotonic() - self._said_at >= _STATUS_SECONDS:
             self._say(feed)
 
