@@ -72,12 +72,12 @@ def _facts(curve: MetricCurve) -> Iterator[str]:
         return
     yield f"last {number(float(curve.values[-1]))}"
     finite = np.flatnonzero(np.isfinite(curve.values))
-    if finite.size:
-        for word, at in (("min", np.argmin(curve.values[finite])), ("max", np.argmax(curve.values[finite]))):
-            yield f"{word} {number(float(curve.values[finite[at]]))} at step {curve.steps[finite[at]]}"
-    for word, where in (("NaN", np.isnan(curve.values)), ("Inf", np.isinf(curve.values))):
-        if where.any():
-            yield f"{np.count_nonzero(where)} {word}, first at step {curve.steps[np.argmax(where)]}"
+    for word, pick in (("min", np.argmin), ("max", np.argmax)) if finite.size else ():
+        at = finite[pick(curve.values[finite])]
+        yield f"{word} {number(float(curve.values[at]))} at step {curve.steps[at]}"
+    flaws = (("NaN", np.isnan(curve.values)), ("Inf", np.isinf(curve.values)))
+    for word, where in (flaw for flaw in flaws if flaw[1].any()):
+        yield f"{np.count_nonzero(where)} {word}, first at step {curve.steps[np.argmax(where)]}"
     if curve.log and (curve.values <= 0).any():
         yield f"{np.count_nonzero(np.isfinite(curve.values) & (curve.values <= 0))} not above 0"
 

@@ -177,18 +177,16 @@ def _incident(incident: Incident) -> Text:
 
 def way_on(outcome: RunSummary) -> Iterable[str]:
     """Return the last checkpoint and the command that continues from it."""
-    state, run_dir, attached = outcome.state, outcome.run_dir, outcome.attached
+    state, attached = outcome.state, outcome.attached
+    if not state.last_checkpoint and (attached is None or attached.resume):
+        yield "no checkpoint was written: the run cannot be resumed"
     if not state.last_checkpoint:
-        if attached is None or attached.resume:
-            yield "no checkpoint was written: the run cannot be resumed"
         return
-    if attached is not None:
-        is_own = "/" not in state.last_checkpoint  # a trainer's checkpoint is a path, in the trainer's directory
-        path = str(run_dir / CHECKPOINTS / state.last_checkpoint) if is_own else state.last_checkpoint
-        yield f"last checkpoint: {escape_control(path)}"
-        if attached.resume:
-            yield f"to go on: {escape_control(attached.resume)}"
-        return
-    yield f"last checkpoint: {escape_control(str(run_dir / CHECKPOINTS / state.last_checkpoint))}"
-    more = " (give more --epochs or --max-steps)" if 0 < state.total_steps <= state.step else ""
-    yield f"to go on: {escape_control(resume_command(run_dir))}{more}"
+    is_elsewhere = attached is not None and "/" in state.last_checkpoint  # a path in the directory of a trainer
+    path = state.last_checkpoint if is_elsewhere else str(outcome.run_dir / CHECKPOINTS / state.last_checkpoint)
+    yield f"last checkpoint: {escape_control(path)}"
+    if attached is None:
+        more = " (give more --epochs or --max-steps)" if 0 < state.total_steps <= state.step else ""
+        yield f"to go on: {escape_control(resume_command(outcome.run_dir))}{more}"
+    elif attached.resume:
+        yield f"to go on: {escape_control(attached.resume)}"

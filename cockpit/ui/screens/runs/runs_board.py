@@ -12,7 +12,6 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.screen import Screen
-from textual.timer import Timer
 from textual.widgets import Input, Static
 
 from cockpit.preferences.key_binding import KeyBinding
@@ -24,12 +23,12 @@ from cockpit.ui.screens.runs.cells import CellContext
 from cockpit.ui.screens.runs.columns import detail_of, layout_of
 from cockpit.ui.screens.runs.run_rows import RunRows
 from cockpit.ui.screens.runs.run_table import RunTable
+from cockpit.ui.screens.runs.said_line import SaidLine
 from engine.protocol.words.command_syntax import program_name
 
 MIN_WIDTH, MIN_HEIGHT = 60, 10
 """The smallest size at which the list is readable."""
 
-_SAID_SECONDS: Final = 8.0
 _AGES_SECONDS: Final = 10.0
 """How often the ages in the rows are written again."""
 
@@ -79,7 +78,7 @@ class RunsBoard(Screen[None], inherit_bindings=False):
         self._clock = clock
         self._rows = RunRows()
         self._table = RunTable(self._line, id="runs-table")
-        self._silence: Timer | None = None
+        self._said = SaidLine(id="runs-said", markup=False)
         self._aged_at = 0.0
         self._num_parts = 0
         self._layout_of = layout_of(80)
@@ -95,7 +94,7 @@ class RunsBoard(Screen[None], inherit_bindings=False):
         yield self._table
         yield Static(id="runs-none", markup=False)
         yield Static(id="runs-detail", markup=False)
-        yield Static(id="runs-said", markup=False)
+        yield self._said
         yield KeyBar(self._keys, id="keys")
         yield Static(id="runs-small", markup=False)
 
@@ -169,13 +168,4 @@ class RunsBoard(Screen[None], inherit_bindings=False):
 
     def say(self, text: str, *, is_wrong: bool = False) -> None:
         """Show a sentence for a few seconds."""
-        said = self.query_one("#runs-said", Static)
-        said.update(escape_control(text))
-        said.set_class(is_wrong, "wrong")
-        said.display = True
-        if self._silence is not None:
-            self._silence.stop()
-        self._silence = self.set_timer(_SAID_SECONDS, self._hush)
-
-    def _hush(self) -> None:
-        self.query_one("#runs-said", Static).display = False
+        self._said.say(text, is_wrong=is_wrong)
