@@ -25,14 +25,13 @@ class SortColumn:
 
 @record
 class TreeRow:
-    """A run in its place: `depth` runs above it lead to it, and `is_last` is whether no sibling follows it.
+    """A run in its place: `depth` runs above it lead to it.
 
     `left_at` is the step at which it left its parent, `None` if its parent is not above it.
     """
 
     run: ListedRun
     depth: int = 0
-    is_last: bool = True
     left_at: int | None = None
 
 
@@ -93,11 +92,8 @@ def as_tree(runs: Sequence[ListedRun], all_runs: Mapping[str, ListedRun]) -> lis
     while waiting:
         row = waiting.pop()
         rows.append(row)
-        below = children.get(row.run.name, [])
-        waiting += [
-            TreeRow(child, row.depth + 1, is_last=place == len(below) - 1, left_at=step)
-            for place, (child, step) in reversed(list(enumerate(below)))
-        ]
+        below = reversed(children.get(row.run.name, []))
+        waiting += [TreeRow(child, row.depth + 1, left_at=step) for child, step in below]
     return rows
 
 

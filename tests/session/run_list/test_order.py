@@ -68,8 +68,6 @@ def test_branches_are_below_their_parents_with_the_step() -> None:
         ("second", 1, 20),
     ]
     assert tree(*runs, shown="grandchild second") == [("grandchild", 0, None), ("second", 0, None)]
-    rows = as_tree(runs, {run.name: run for run in runs})
-    assert [row.is_last for row in rows] == [True, True, False, True, True]
 
 
 def test_the_branches_of_a_renamed_or_deleted_run_keep_their_place() -> None:
