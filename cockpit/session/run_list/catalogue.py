@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cockpit.session.run_list.facts_reader import read_facts
-from cockpit.session.run_list.index_file import Stamp, load_index, save_index
+from cockpit.session.run_list.index_file import FactsIndex, Stamp
 from cockpit.session.run_list.listed_run import NO_JOURNAL, UNREADABLE, ListedRun
 from engine.errors import UserError
 from engine.journal.disk.find_run import no_permission
@@ -29,12 +29,10 @@ class RunCatalogue:
     def __init__(self, runs_dir: Path, index: Path | None = None) -> None:
         self.runs_dir = runs_dir
         self.rows: dict[str, ListedRun] = {}
-        self._index = index
-        self._known = {} if index is None else load_index(index)
+        self._index = FactsIndex(index)
         self._stamps: dict[str, Stamp] = {}
         self._label_stamps: dict[str, Stamp] = {}
         self._unread: dict[str, None] = {}
-        self._is_saved = True
 
     @property
     def unread(self) -> Mapping[str, None]:
@@ -66,10 +64,9 @@ class RunCatalogue:
             except (UserError, ValueError) as error:
                 is_private = not os.access(run.path / JOURNAL_FILE, os.R_OK)
                 self.rows[name] = run.with_problem(UNREADABLE, no_permission(run.path) if is_private else str(error))
-                self._known.pop(name, None)
+                self._index.drop(name)
             else:
-                self._known[name] = self._stamps[name], facts
-            self._is_saved = False
+                self._index.put(name, self._stamps[name], facts)
 
     def refresh(self) -> bool:
         """Read the live runs again; return whether there are any."""
@@ -79,9 +76,7 @@ class RunCatalogue:
 
     def save(self) -> None:
         """Write the index if a run was read since the last time."""
-        if self._index is not None and not self._is_saved:
-            save_index(self._index, {name: entry for name, entry in self._known.items() if name in self.rows})
-        self._is_saved = True
+        self._index.save(self.rows)
 
     def _names(self) -> set[str]:
         try:
@@ -125,8 +120,8 @@ class RunCatalogue:
         if is_relabelled or run.started != started:
             run = replace(run, started=started, labels=read_labels(run.path))
         if is_written:
-            known_stamp, facts = self._known.get(name, ((), None))
-            if facts is not None and known_stamp == stamp:
+            facts = self._index.facts(name, stamp)
+            if facts is not None:
                 run = run.with_facts(facts)
             else:
                 self._unread[name] = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
@@ -30,6 +30,36 @@ def index_file(folder: Path, runs_dir: Path) -> Path:
     """Return the path of the index of `runs_dir` in `folder`."""
     digest = hashlib.sha256(os.fsencode(runs_dir.absolute())).hexdigest()
     return folder / f"runs-{digest[:16]}.json"
+
+
+class FactsIndex:
+    """The facts of runs that were read before, kept in `file`; with `None`, only in memory."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        self._known = {} if file is None else load_index(file)
+        self._is_saved = True
+
+    def facts(self, name: str, stamp: Stamp) -> RunFacts | None:
+        """Return the facts of a run whose files have this stamp; `None` if they are not known."""
+        known_stamp, facts = self._known.get(name, ((), None))
+        return facts if known_stamp == stamp else None
+
+    def put(self, name: str, stamp: Stamp, facts: RunFacts) -> None:
+        """Keep the facts of a run that was read."""
+        self._known[name] = stamp, facts
+        self._is_saved = False
+
+    def drop(self, name: str) -> None:
+        """Forget a run that could not be read."""
+        self._known.pop(name, None)
+        self._is_saved = False
+
+    def save(self, names: Container[str]) -> None:
+        """Write the facts of the runs in `names`, if one was read since the last time."""
+        if self._file is not None and not self._is_saved:
+            save_index(self._file, {name: entry for name, entry in self._known.items() if name in names})
+        self._is_saved = True
 
 
 def load_index(file: Path) -> dict[str, tuple[Stamp, RunFacts]]:
