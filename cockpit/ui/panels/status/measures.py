@@ -18,7 +18,6 @@ from engine.protocol.state import RunState
 _ROOMY_WIDTH: Final = 100
 """From this width on the chance level has its full label."""
 
-
 _NOTE_WIDTH: Final = 150
 """From this width on the header explains the chance level."""
 
@@ -41,7 +40,7 @@ def measures(session: Session, state: RunState, soon: RunState, width: int, dots
         yield part("at", str(session.best.step), LABEL, rank=5)
     alerts = len(session.incidents)
     counts = (("skipped", state.skipped_steps), ("spikes", state.spikes), ("alerts", alerts))
-    yield from (part(word, str(count), BAD, rank=4) for word, count in counts if count)
+    yield from (part(word, str(count), BAD, rank=2) for word, count in counts if count)
 
 
 def _lr(state: RunState, soon: RunState, dots: str) -> LinePart:

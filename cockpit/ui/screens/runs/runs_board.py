@@ -21,9 +21,9 @@ from cockpit.ui.panels.toolkit.symbols import signs_for
 from cockpit.ui.screens.key_bar import KeyBar, Present
 from cockpit.ui.screens.runs.cells import CellContext
 from cockpit.ui.screens.runs.columns import detail_of, layout_of
+from cockpit.ui.screens.runs.notice_line import NoticeLine
 from cockpit.ui.screens.runs.run_rows import RunRows
 from cockpit.ui.screens.runs.run_table import RunTable
-from cockpit.ui.screens.runs.said_line import SaidLine
 from engine.protocol.words.command_syntax import program_name
 
 MIN_WIDTH, MIN_HEIGHT = 60, 10
@@ -78,7 +78,7 @@ class RunsBoard(Screen[None], inherit_bindings=False):
         self._clock = clock
         self._rows = RunRows()
         self._table = RunTable(self._line, id="runs-table")
-        self._said = SaidLine(id="runs-said", markup=False)
+        self._said = NoticeLine(id="runs-said", markup=False)
         self._aged_at = 0.0
         self._num_parts = 0
         self._layout_of = layout_of(80)

@@ -12,7 +12,7 @@ from cockpit.text.format import escape_control
 _SAID_SECONDS: Final = 8.0
 
 
-class SaidLine(Static):
+class NoticeLine(Static):
     """A line that is displayed while it says something."""
 
     _silence: Timer | None = None
