@@ -23,6 +23,8 @@ _MOST_LOOKS = 16
 """Maximum number of lists of parts that are kept: which parameters have a gradient may differ from step to step."""
 _MOST_NAMED = 8
 """Maximum number of parameters that a sentence names."""
+WRAPPERS = ("_orig_mod", "module")
+"""The name of the network in the wrappers of `torch.compile` and of data parallelism."""
 
 
 class ParameterNames:
@@ -71,11 +73,8 @@ class ParameterNames:
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """Return the network inside the wrappers of `torch.compile` and of data parallelism."""
-    for wrapper in ("_orig_mod", "module"):
-        inner = model._modules.get(wrapper)  # pyright: ignore[reportPrivateUsage]
-        if isinstance(inner, nn.Module) and len(model._modules) == 1:  # pyright: ignore[reportPrivateUsage]
-            return unwrapped(inner)
-    return model
+    children = list(model.named_children())
+    return unwrapped(children[0][1]) if len(children) == 1 and children[0][0] in WRAPPERS else model
 
 
 def _parts_of(model: nn.Module, prefix: str, most: int) -> dict[str, nn.Module]:

@@ -88,7 +88,7 @@ class AttachedRun(AttachedRecords):
         """
         opened = open_files(self.directory, state, described, is_resumed=is_resumed or payload is not None)
         self._files.callback(opened.close)
-        self.recorder = opened.recorder
+        self.recorder, self.log = opened.recorder, opened.log
         self.memory = RunMemory(self._config, state.spec)
         self.replays = PendingReplays(self.memory, self.name_fault)
         self._inbox = WatchedInbox(self.directory)
@@ -100,15 +100,12 @@ class AttachedRun(AttachedRecords):
             self.recorder.journal.open_branch(state.step)
             self._step = state.step
         if payload is not None:
-            self.live.restore(payload, state)
-            self.live.take_up_position(payload)
-            self.checkpointer.take_up(payload)
+            _take_up(self, payload, state)
         hand_over = self.handed_over.append if self.hands_over else None
         self.commands = CommandProcessor(requests, self.recorder, self.live, self.checkpointer, hand_over)
         self.commands.refuse_stale()
         supervisor = Supervisor(self._config, self.live, self.recorder, self.memory, self.commands)
         self._records = StepRecords(self.recorder, self.memory, self.live, supervisor)
-        self.log = opened.log
         if self.live.is_known:
             self.announce("" if payload is None else state.last_checkpoint)
         self._thread = RunThread(self, self._inbox)
@@ -258,6 +255,17 @@ class AttachedRun(AttachedRecords):
             self._left = None
             self.recorder.record_event(e.Paused(before=Activity.RUNNING.value), reason="the granted steps are done")
             self._attention = True
+
+
+def _take_up(run: AttachedRun, payload: Mapping[str, Any], state: RunState) -> None:
+    """Go on from a checkpoint. An error of the program's own objects ends the run, and is raised again."""
+    try:
+        run.live.restore(payload, state)
+        run.live.take_up_position(payload)
+        run.checkpointer.take_up(payload)
+    except BaseException as error:
+        run.fail(error)
+        raise
 
 
 def _last_checkpoint(run: AttachedRun) -> e.CheckpointSaved | e.CheckpointFailed:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
@@ -11,6 +12,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from engine.adapters.hooks.gradient_reader import WRAPPERS
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
 from engine.adapters.hooks.update_judge import num_processes
 from engine.errors import UserError
@@ -210,12 +212,13 @@ class AttachedState:
 
     def load_newest(self, directory: Path) -> dict[str, Any]:
         """Return the newest checkpoint in `directory` that fits. Raises UserError if there is none."""
-        reason = "it has none"
+        reasons: list[str] = []
         for path in reversed(list_checkpoints(directory)):
             try:
                 return self.load(path)
             except CheckpointDamagedError as error:
-                reason = str(error)
+                reasons.append(str(error))
+        reason = reasons[0] if reasons else "it has none"
         raise UserError(f"no usable checkpoint in {directory}: {reason}; begin a new run under another name")
 
     def _misfit(self, payload: Mapping[str, Any]) -> str:
@@ -229,29 +232,26 @@ class AttachedState:
             from_text(payload["books"])
         except WireError as error:
             return str(error)
-        held: Mapping[str, Tensor] = payload["model"]
         for prefix, model in self.models.items():
+            held = _weights_for(model, prefix, payload["model"])
             for name, value in model.state_dict().items():
                 if not isinstance(value, Tensor):
                     continue
                 full = f"{prefix}.{name}" if prefix else name
-                if full not in held:
+                if name not in held:
                     return f"it lacks {full!r}, which the network has"
-                if held[full].shape != value.shape:
-                    return f"{full!r} is {tuple(held[full].shape)} there and {tuple(value.shape)} in the network"
+                if held[name].shape != value.shape:
+                    return f"{full!r} is {tuple(held[name].shape)} there and {tuple(value.shape)} in the network"
         count = len(payload["optimizers"])
         if count != len(self.hooks.optimizers):
             return f"it is of {count} optimizers, and the training has {len(self.hooks.optimizers)}"
-        return ""
+        pairs = zip(self.hooks.optimizers, payload["optimizers"], strict=True)
+        return next(filter(None, (_misfit_of(optimizer, kept["param_groups"]) for optimizer, kept in pairs)), "")
 
     def restore(self, payload: Mapping[str, Any], state: RunState) -> None:
         """Restore the result of `snapshot` but the position: weights, optimizers, schedule and generators."""
         for prefix, model in self.models.items():
-            begin = f"{prefix}." if prefix else ""
-            own = {
-                name.removeprefix(begin): value for name, value in payload["model"].items() if name.startswith(begin)
-            }
-            model.load_state_dict(own, strict=False)
+            model.load_state_dict(_weights_for(model, prefix, payload["model"]), strict=False)
         self.hooks.buffers.keep()
         for optimizer, held in zip(self.hooks.optimizers, payload["optimizers"], strict=True):
             optimizer.load_state_dict(copy_to_host(held))
@@ -277,6 +277,50 @@ class AttachedState:
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
     held = cast(Mapping[str, Any], model.state_dict())
     return {name: copy_to_host(value) for name, value in held.items() if isinstance(value, Tensor)}
+
+
+def _weights_for(model: nn.Module, prefix: str, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return those of the `held` weights that are of `model`, the network named `prefix`, by its own names.
+
+    The names of a network in `torch.compile` or in data parallelism begin with a wrapper's; it may be in none there.
+    """
+    begin = f"{prefix}." if prefix else ""
+    own = {name.removeprefix(begin): value for name, value in held.items() if name.startswith(begin)}
+    here, there = _wrappers_in(model.state_dict()), _wrappers_in(own)
+    return {here + name.removeprefix(there): value for name, value in own.items()}
+
+
+def _wrappers_in(names: Collection[str], begin: str = "") -> str:
+    """Return the wrappers with which all `names` begin after `begin`, that included; 'module._orig_mod.' for two."""
+    for wrapper in WRAPPERS:
+        longer = f"{begin}{wrapper}."
+        if names and all(name.startswith(longer) for name in names):
+            return _wrappers_in(names, longer)
+    return begin
+
+
+def _misfit_of(optimizer: torch.optim.Optimizer, held: Sequence[Mapping[str, Any]]) -> str:
+    """Return why `optimizer` cannot take the `held` parameter groups of a checkpoint; an empty string if it can."""
+    groups = optimizer.param_groups
+    sizes, own_sizes = ([len(group["params"]) for group in some] for some in (held, groups))
+    if sizes != own_sizes:
+        return f"its optimizer's groups have {_listed(sizes)} parameters, and the training's {_listed(own_sizes)}"
+    if lacking := _options_lacking(optimizer, held):
+        return f"it is of another optimizer than {type(optimizer).__name__}: it lacks {', '.join(lacking)}"
+    return ""
+
+
+def _options_lacking(optimizer: torch.optim.Optimizer, held: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the options of `optimizer` that it would not have with the `held` groups. Torch adds what is new in it."""
+    trial = object.__new__(type(optimizer))
+    with suppress(Exception):  # one of another origin may not be made like this
+        trial.__setstate__({"defaults": {}, "state": {}, "param_groups": [{**group, "params": []} for group in held]})
+        return sorted(set(optimizer.defaults).difference(*trial.param_groups))
+    return []
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return " and ".join(map(str, numbers))
 
 
 def random_states() -> dict[str, Any]:

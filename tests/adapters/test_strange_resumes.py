@@ -1,0 +1,97 @@
+"""Resumes with other objects than those of the checkpoint: either they fit, or the run is left as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from cockpit import Cockpit
+from engine.errors import UserError
+from engine.protocol import events as e
+from tests.adapters.own_loop import Training, events
+
+Parameters = Iterable[nn.Parameter]
+WRAPPERS: dict[str, Callable[[nn.Module], Any]] = {
+    "none": lambda model: model,
+    "compiled": lambda model: torch.compile(model, backend="eager"),
+    "parallel": nn.DataParallel,
+    "both": lambda model: torch.compile(nn.DataParallel(model), backend="eager"),
+}
+
+
+def test_an_optimizer_whose_groups_differ_is_refused_before_the_run_is_touched(runs: Path) -> None:
+    """Torch's own error came after the run had been opened, which kept it locked."""
+    _train(runs)
+    model = Training().model
+    optimizer = torch.optim.AdamW([{"params": model[0].parameters()}, {"params": model[3].parameters()}])
+    with pytest.raises(UserError, match=r"step-00000012.pt .*groups have 4 parameters, and the training.s 2 and 2"):
+        _resume(runs, model, optimizer)
+    assert not events(runs / "one", e.RunFailed)
+    _resume(runs, model, torch.optim.AdamW(model.parameters())).close()
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adadelta, torch.optim.LBFGS])
+def test_another_kind_of_optimizer_is_refused(runs: Path, kind: Callable[[Parameters], torch.optim.Optimizer]) -> None:
+    """Torch takes its groups, and the next update fails with a KeyError."""
+    _train(runs)
+    model = Training().model
+    with pytest.raises(UserError, match=r"of another optimizer than (SGD|Adadelta|LBFGS): it lacks "):
+        _resume(runs, model, kind(model.parameters()))
+
+
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW])
+def test_an_optimizer_with_the_same_options_goes_on(
+    runs: Path, kind: Callable[[Parameters], torch.optim.Optimizer]
+) -> None:
+    """A program may have added options of its own, as schedules do."""
+    _train(runs)
+    model = Training().model
+    optimizer = kind(model.parameters())
+    optimizer.param_groups[0]["own"] = 1
+    with _resume(runs, model, optimizer) as cockpit:
+        assert cockpit.step == 12
+
+
+@pytest.mark.parametrize("before", WRAPPERS)
+@pytest.mark.parametrize("after", WRAPPERS)
+def test_a_network_may_get_or_lose_its_wrappers(runs: Path, before: str, after: str) -> None:
+    """The names of the weights begin with those of `torch.compile` and of data parallelism."""
+    training, other = Training(), Training()
+    nn.init.zeros_(next(other.model.parameters()))
+    with Cockpit(WRAPPERS[before](training.model), training.optimizer, run="one", runs_dir=runs) as cockpit:
+        training.run(cockpit, 1)
+    _resume(runs, WRAPPERS[after](other.model), other.optimizer).close()
+    assert torch.equal(next(other.model.parameters()), next(training.model.parameters()))
+
+
+def test_an_error_in_the_programs_own_objects_ends_the_resume_and_leaves_the_run_free(runs: Path) -> None:
+    """As in a notebook, where the same process tries again."""
+    training = _train(runs)
+
+    class Broken:
+        def state_dict(self) -> dict[str, Any]:
+            return {}
+
+        def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+            raise KeyError("the schedule's own")
+
+    with pytest.raises(KeyError, match="the schedule's own"):
+        _resume(runs, training.model, training.optimizer, scheduler=Broken())
+    assert len(events(runs / "one", e.RunFailed)) == 1
+    _resume(runs, training.model, training.optimizer).close()
+
+
+def _train(runs: Path) -> Training:
+    training = Training()
+    with training.cockpit(runs) as cockpit:
+        training.run(cockpit, 1)
+    return training
+
+
+def _resume(runs: Path, model: nn.Module, optimizer: torch.optim.Optimizer, **options: Any) -> Cockpit:
+    return Cockpit(model, optimizer, run="one", runs_dir=runs, resume=True, **options)
