@@ -28,7 +28,7 @@ from engine.adapters.replays.fork_replay import StepReplay
 from engine.adapters.replays.network_replays import NetworkReplays
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import AttachedState
-from engine.adapters.run.batches import by_name
+from engine.adapters.run.batches import by_name, networks_by_name
 from engine.adapters.run.loop_batches import LoopBatches, LoopNumbers
 from engine.adapters.run.run_files import error_since, newest_error, program_of, say_recorded_in
 from engine.adapters.run.settings import NoValidation, attached_config, leave_to_rank_0, run_directory
@@ -46,7 +46,7 @@ class LoopRun:
 
     def __init__(self, model: _Parts, optimizer: _Parts, **options: Unpack[OptionWords]) -> None:
         chosen = LoopOptions(**options)
-        models, optimizers = by_name(model), list(by_name(optimizer).values())
+        models, optimizers = networks_by_name(model), list(by_name(optimizer).values())
         self._ranks = ranks_of(models, optimizers)
         self._process = os.getpid()
         self._stopped = self._entered = False
@@ -143,6 +143,11 @@ class LoopRun:
     def _is_detached(self) -> bool:
         return self._is_over and not self._stopped
 
+    @property
+    def _is_copy(self) -> bool:
+        """Whether this is a copy of the process, which the program has made: the run is not its own."""
+        return os.getpid() != self._process
+
     def __enter__(self) -> Self:
         self._entered = True
         return self
@@ -155,7 +160,7 @@ class LoopRun:
             return True
         if error is None:
             self.close()
-        else:
+        elif not self._is_copy:
             self._failed(error)
         return False
 
@@ -164,6 +169,8 @@ class LoopRun:
 
     def close(self) -> None:
         """End the run as complete, with a last checkpoint."""
+        if self._is_copy:
+            return
         self._end_step()
         if self._ranks is not None and not self._is_over:
             with suppress(Exception):  # the program may have left the group of its processes before
@@ -189,7 +196,7 @@ class LoopRun:
         atexit.unregister(self._at_exit)
 
     def _at_exit(self) -> None:
-        if os.getpid() != self._process:  # a copy of the process, which the program has made: the run is not its own
+        if self._is_copy:
             return
         # An interactive session goes on after errors of all kinds.
         if not hasattr(sys, "ps1") and (error := error_since(self._earlier_error)) is not None:

@@ -363,6 +363,36 @@ def test_a_copy_of_the_process_does_not_end_the_run(runs: Path, monkeypatch: pyt
         own = os.getpid()
         with monkeypatch.context() as patched:
             patched.setattr(os, "getpid", lambda: own + 1)
+            cockpit.__exit__(SystemExit, SystemExit(), None)
+            cockpit.__exit__(None, None, None)
             cockpit._at_exit()
         training.run(cockpit, 1)
     assert len(rows(runs / "one")) == 12
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_a_scripted_network_is_recorded(runs: Path) -> None:
+    """Its children are in no dictionary."""
+    training = Training(dropout=0)
+    scripted: Any = torch.jit.trace(training.model, torch.zeros(8, 4))
+    with Cockpit(scripted, training.optimizer, run="one", runs_dir=runs, layers_every=1) as cockpit:
+        for x, y in cockpit.steps(training.loader):
+            update(training, cockpit.loss(nn.functional.cross_entropy(scripted(x), y)))
+    assert {"grad_norm/0", "grad_norm/3"} <= rows(runs / "one")[12].keys()
+    assert not events(runs / "one", e.AlertRaised)
+
+
+@pytest.mark.parametrize("model", [torch.zeros(2), [torch.zeros(2)], nn.functional.relu])
+def test_what_is_no_network_is_refused_in_words(runs: Path, model: Any) -> None:
+    """Tensors alone have a container of torch."""
+    with pytest.raises(TypeError, match=r"a (Tensor|function) is no torch.nn.Module; nn.ParameterList.* holds tensors"):
+        Cockpit(model, Training().optimizer, run="one", runs_dir=runs)
+    assert not (runs / "one").exists()
+
+
+def test_a_package_that_is_run_gives_its_own_name_to_the_run(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by `python -m package`, whose file is called `__main__.py`."""
+    monkeypatch.setattr("sys.argv", ["somewhere/package/__main__.py", "--lr", "1"])
+    training = Training()
+    with Cockpit(training.model, training.optimizer, runs_dir=runs) as cockpit:
+        assert cockpit.directory.name.startswith("package-2")

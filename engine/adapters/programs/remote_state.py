@@ -34,7 +34,8 @@ class RemoteState:
     def describe_device(self) -> str:
         """Return the device in words."""
         device = str(self.hello.get("device", ""))
-        return f"cpu ({self.hello['threads']} threads)" if device == "cpu" else device
+        threads = int(self.hello["threads"])
+        return f"cpu ({threads} thread{'' if threads == 1 else 's'})" if device == "cpu" else device
 
     def num_parameters(self) -> int:
         """Return the number of parameters of the first optimizer."""

@@ -40,7 +40,7 @@ def are_averaged(models: Mapping[str, nn.Module], optimizers: Iterable[torch.opt
 
 
 def _uncompiled(model: nn.Module) -> nn.Module:
-    inner = model._modules.get("_orig_mod")  # pyright: ignore[reportPrivateUsage]
+    inner = getattr(model, "_orig_mod", None)
     return inner if isinstance(inner, nn.Module) else model
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final, SupportsFloat, SupportsIndex, TypeGuard
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.errors import UserError
 
@@ -27,6 +27,15 @@ def by_name(parts: Any) -> dict[str, Any]:
         named = {"": parts}
     if not named:
         raise UserError("Cockpit(model, optimizer) needs at least one network and one optimizer")
+    return named
+
+
+def networks_by_name(parts: Any) -> dict[str, nn.Module]:
+    """Return networks by name. Raises UserError for none, and TypeError for anything else."""
+    named = by_name(parts)
+    for one in named.values():
+        if not isinstance(one, nn.Module):
+            raise TypeError(f"a {type(one).__name__} is no torch.nn.Module; nn.ParameterList([...]) holds tensors")
     return named
 
 

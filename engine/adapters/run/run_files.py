@@ -128,6 +128,7 @@ def error_since(earlier: BaseException | None) -> BaseException | None:
 
 
 def program_of() -> str:
-    """Return the name of the running program, such as 'train.py'."""
-    name = Path(sys.argv[0]).name
+    """Return the name of the running program, such as 'train.py', or 'package' for `python -m package`."""
+    path = Path(sys.argv[0])
+    name = path.parent.name if path.name == "__main__.py" else path.name
     return name if name not in ("", "-c") else "an interactive session"

@@ -81,7 +81,7 @@ def _remember(path: Path) -> None:
 def _take_over(path: Path) -> None:
     """Raise UserError unless the existing directory is an unused beginning of a run."""
     if holds_work(path):
-        raise UserError(f"the run {path.name!r} exists in {path.parent}: choose another --run, or --resume it")
+        raise UserError(f"the run {path.name!r} exists in {path.parent}: choose another name, or resume it")
     lock_run(path).release()
 
 
@@ -110,7 +110,7 @@ def start_over(path: Path) -> None:
     if not any((path / name).exists() for name in _JOURNAL_FILES):
         return
     if holds_work(path):
-        raise UserError(f"the run {path.name!r} exists in {path.parent}: choose another --run, or --resume it")
+        raise UserError(f"the run {path.name!r} exists in {path.parent}: choose another name, or resume it")
     for name in _JOURNAL_FILES:
         (path / name).unlink(missing_ok=True)
 

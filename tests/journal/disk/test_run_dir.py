@@ -56,7 +56,7 @@ def test_a_long_stem_still_makes_a_name(tmp_path: Path) -> None:
 def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
     (create_run(tmp_path, "first") / CHECKPOINTS).mkdir()
     (tmp_path / "first" / CHECKPOINTS / "step-00000000.pt").touch()
-    with pytest.raises(UserError, match=r"the run 'first' exists in .*: choose another --run, or --resume it"):
+    with pytest.raises(UserError, match=r"the run 'first' exists in .*: choose another name, or resume it"):
         create_run(tmp_path, "first")
 
 
