@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
+from engine.adapters.hooks.survive import untraced
 from engine.adapters.loop_run import LoopRun
 from engine.adapters.ranks.rank_steps import note_step
 from engine.adapters.replays.pending_replays import Repetition
@@ -111,7 +112,8 @@ class Cockpit(RecordedLoop):
     `LoopOptions`: run, config, scheduler, scaler, runs_dir, resume, score, lower_is_better, checkpoint_every, guardian,
     max_steps and layers_every.
 
-    Raises UserError if the run exists or cannot be resumed, and TypeError for an optimizer that is not torch's.
+    Raises UserError if the run exists or cannot be resumed, and TypeError for a network or an optimizer that
+    is not torch's.
     """
 
     # --- the loop -------------------------------------------------------------------------
@@ -206,6 +208,7 @@ class Cockpit(RecordedLoop):
 
     # --- what the loop says ---------------------------------------------------------------
 
+    @untraced
     def loss(self, terms: Mapping[str, Tensor] | Tensor) -> Tensor:
         """Return the weighted sum of the loss `terms`, scalars by name, on which to call `backward`.
 
@@ -262,6 +265,7 @@ class Cockpit(RecordedLoop):
             self._ranks.declare(handle, self._run)
         return handle
 
+    @untraced
     def log(self, **numbers: float | Tensor) -> None:
         """Record numbers with the current step, as `log/NAME`; of several processes, those of rank 0.
 
@@ -269,6 +273,7 @@ class Cockpit(RecordedLoop):
         """
         self._numbers.log(numbers)
 
+    @untraced
     def validated(self, *, loss: float | None = None, **metrics: float | Tensor) -> None:
         """Record the result of a validation, as `val/NAME`. The best score makes the best checkpoint.
 

@@ -370,6 +370,24 @@ def test_a_copy_of_the_process_does_not_end_the_run(runs: Path, monkeypatch: pyt
     assert len(rows(runs / "one")) == 12
 
 
+@pytest.mark.filterwarnings("ignore")  # those of the compiler
+def test_a_compiled_step_is_recorded_like_any_other(runs: Path) -> None:
+    """`torch.compile` does not trace the cockpit, which failed."""
+    training = Training()
+    optimizer = torch.optim.SGD(training.model.parameters(), lr=0.1)
+
+    def step(x: Tensor, y: Tensor) -> None:
+        cockpit.loss({"ce": training.ce(x, y)}).backward()
+        optimizer.step()
+
+    compiled = torch.compile(step, backend="eager")
+    with Cockpit(training.model, optimizer, run="one", runs_dir=runs, layers_every=1) as cockpit:
+        for x, y in cockpit.steps(list(training.loader)[:2]):
+            compiled(x, y)
+    assert not events(runs / "one", e.AlertRaised)
+    assert [math.isfinite(row["loss/ce"]) for row in rows(runs / "one").values()] == [True, True]
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_a_scripted_network_is_recorded(runs: Path) -> None:
     """Its children are in no dictionary."""

@@ -17,7 +17,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from ..hooks import patches
 from ..hooks.gradient_reader import ParameterNames, unwrapped
 from ..hooks.optimizer_hooks import OptimizerHooks
-from ..hooks.survive import Survive, say
+from ..hooks.survive import Survive, say, untraced
 from ..hooks.update_judge import Update
 from ..hooks.watched_optimizer import updating
 from ..hooks.weight_norms import WeightNorms
@@ -124,6 +124,7 @@ class _Attachment:
         """Note the losses on which `backward` is called, from the first one on."""
         patches.install(self._hooks)
 
+    @untraced
     def before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         """Take up an optimizer at its first step."""
         if self._is_off or ((known := self._known.get(id(optimizer))) is not None and known() is optimizer):

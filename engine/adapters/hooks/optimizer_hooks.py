@@ -15,7 +15,7 @@ from torch import Tensor
 from .buffer_guard import BufferGuard
 from .gradient_reader import ParameterNames
 from .layer_watch import LayerWatch
-from .survive import Survive
+from .survive import Survive, untraced
 from .update_judge import UpdateJudge
 from .watched_optimizer import NO_CLIP, EarlyClip, WatchedOptimizer
 
@@ -63,6 +63,7 @@ class OptimizerHooks(UpdateJudge):
         self.buffers.take_up_new()
         watched.put_hooks(self._before, self._after, self._before_state)
 
+    @untraced
     def note_loss(self, loss: Tensor) -> None:
         """Keep a scalar on which `backward` is called, for the next update; one in host memory is read now."""
         try:
@@ -155,7 +156,7 @@ class OptimizerHooks(UpdateJudge):
             self._apply_rate(watched)
             if closure is not None and self._judges_closures:
                 watched.back_up_if_it_searches()
-                judged = _judged(closure, lambda: self.judge(optimizer))
+                judged = _judged(closure, untraced(lambda: self.judge(optimizer)))
                 if len(args) > 1:
                     return (args[0], judged, *args[2:]), kwargs
                 return args, {**kwargs, "closure": judged}

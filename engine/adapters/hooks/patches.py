@@ -5,6 +5,7 @@ Each is looked up by torch at call time, so names that a program imported before
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from threading import Lock
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad
 
 from .optimizer_hooks import OptimizerHooks
+from .survive import untraced
 from .watched_optimizer import updating
 
 _watching: Final[list[OptimizerHooks]] = []
@@ -104,6 +106,7 @@ def _scaled(scaler: Any, outputs: Any) -> Any:
     return scaled
 
 
+@untraced
 def _clip(parameters: Any, max_norm: float, total_norm: Tensor, *args: Any, **kwargs: Any) -> Any:
     held = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     for hooks in tuple(_watching):
@@ -114,8 +117,12 @@ def _clip(parameters: Any, max_norm: float, total_norm: Tensor, *args: Any, **kw
 def _scaled_step(scaler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
     watching = [(hooks, hooks.num_calls) for hooks in _watching]
     done = _originals["step"](scaler, optimizer, *args, **kwargs)
-    for hooks, before in watching:
-        if hooks.num_calls == before:
-            for one in updating(optimizer):
-                hooks.note_scaler_skip(one, float(scaler.get_scale()))
+    _note_skips(scaler, optimizer, [hooks for hooks, before in watching if hooks.num_calls == before])
     return done
+
+
+@untraced
+def _note_skips(scaler: Any, optimizer: Any, watching: Sequence[OptimizerHooks]) -> None:
+    for hooks in watching:
+        for one in updating(optimizer):
+            hooks.note_scaler_skip(one, float(scaler.get_scale()))

@@ -1,4 +1,4 @@
-"""Survive a fault of the cockpit's own: it must not end a foreign training."""
+"""Do no harm to a foreign training: survive a fault of the cockpit's own, and stay out of what torch compiles."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import final
+from typing import Final, final
+
+import torch
+
+untraced: Final = torch._disable_dynamo  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+"""Decorator of a function that a compiled step may call: `torch.compile` must not trace it, which takes long or fails.
+
+Unlike `torch.compiler.disable` it imports the compiler only when the function is called: that takes seconds.
+"""
 
 
 @final

@@ -97,8 +97,8 @@ class WatchedOptimizer:
         """Let torch call `before` and `after` around each update, and `before_state` before its state is used."""
         optimizer = self.optimizer
         self._handles = (
-            optimizer.register_step_pre_hook(before),
-            optimizer.register_step_post_hook(after),
+            optimizer.register_step_pre_hook(torch.compiler.disable(before)),  # pyright: ignore[reportArgumentType]
+            optimizer.register_step_post_hook(torch.compiler.disable(after)),  # pyright: ignore[reportArgumentType]
             optimizer.register_state_dict_pre_hook(before_state),
             optimizer.register_load_state_dict_pre_hook(partial(self._call, before_state)),
         )
