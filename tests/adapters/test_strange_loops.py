@@ -77,6 +77,22 @@ def test_a_bad_batch_that_the_loop_throws_away_does_not_touch_the_next(runs: Pat
     assert all(math.isfinite(row["loss/total"]) for row in found.values())
 
 
+@pytest.mark.parametrize("bad", [0, 3])
+@pytest.mark.parametrize("value", [math.nan, 100.0])
+def test_a_loss_without_gradients_does_not_count(runs: Path, bad: int, value: float) -> None:
+    """As where the loop looks at the loss, and goes on to the next batch: that one's update is not its own."""
+
+    def body(cockpit: Any, training: Training) -> None:
+        for number, (x, y) in enumerate(cockpit.steps(training.loader)):
+            loss = cockpit.loss({"ce": training.ce(x, y) * (value if number == bad else 1.0)})
+            if number != bad:
+                update(training, loss)
+
+    found = compare(runs, body)
+    assert len(found) == 11
+    assert all(row["loss/ce"] < 2 for row in found.values())
+
+
 def test_a_finite_batch_that_is_thrown_away_does_not_count_in_the_next_loss(runs: Path) -> None:
     """Its gradients are not in the update."""
 

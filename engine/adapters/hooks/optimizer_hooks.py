@@ -7,7 +7,7 @@ which compute each learning rate from the previous one, never see the factor.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,8 +18,6 @@ from .layer_watch import LayerWatch
 from .survive import Survive, untraced
 from .update_judge import UpdateJudge
 from .watched_optimizer import NO_CLIP, EarlyClip, WatchedOptimizer
-
-_MOST_LOSSES: Final = 64
 
 # `Any`: values of parameter groups, and the arguments of a foreign `step`, have no common type.
 
@@ -71,11 +69,7 @@ class OptimizerHooks(UpdateJudge):
                 kept = loss.item() if loss.is_cpu and self.rehearse is None else loss.detach()
                 if self._unjudged:
                     self.forget_thrown_away()
-                if len(self.update.losses) >= _MOST_LOSSES:
-                    self._add_up_losses()
-                self.update.losses.append(kept)
-                if self.judges_losses:
-                    self._unjudged.append(kept)
+                self._keep_loss(kept)
         except Exception as error:  # costs a step less than a context
             self._give_up(error)
 

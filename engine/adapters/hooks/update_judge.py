@@ -16,6 +16,7 @@ from .gradient_reader import GradientReader, Norms
 from .layer_watch import LayerWatch, MeasuredLayers, TakenHistograms
 from .watched_optimizer import NO_CLIP, LearningRate, WatchedOptimizer
 
+_MOST_LOSSES: Final = 64
 _no_losses: Final = cast("Callable[[], list[float | Tensor]]", list)
 """The list itself: a function around it would be one more call in each step."""
 
@@ -75,6 +76,8 @@ class UpdateJudge:
         self._agreed: Tensor | None = None
         self.rehearse: Callable[[], None] | None = None
         self.on_late_skip: Callable[[], None] | None = None
+        self.num_losses = 0
+        """How often `backward` was called on a scalar."""
         self._unjudged: list[float | Tensor] = []
         self._watched: MutableMapping[int, WatchedOptimizer] = {}
         self.late: list[torch.optim.Optimizer] = []
@@ -136,6 +139,15 @@ class UpdateJudge:
         good = [loss for number, loss in enumerate(unjudged) if is_good[number] and number >= passed]
         update.losses[len(update.losses) - len(unjudged) :] = good
         self._unjudged, update.num_passed, update.is_restarted = [], 0, True
+
+    def _keep_loss(self, loss: float | Tensor) -> None:
+        """Keep a loss for the next update."""
+        self.num_losses += 1
+        if len(self.update.losses) >= _MOST_LOSSES:
+            self._add_up_losses()
+        self.update.losses.append(loss)
+        if self.judges_losses:
+            self._unjudged.append(loss)
 
     def _add_up_losses(self) -> None:
         """Replace the losses of many batches by their sums: of those that were judged, and of those that were not."""

@@ -28,7 +28,8 @@ class LoopNumbers:
 
     def __init__(self, hooks: OptimizerHooks) -> None:
         self._losses: dict[str, list[float | Tensor]] = {}
-        self._passed: list[dict[str, list[float | Tensor]]] = []
+        self._passed: list[tuple[dict[str, list[float | Tensor]], bool]] = []
+        self._num_losses = 0
         self.logged: dict[str, float | Tensor] = {}
         self.wait = 0.0
         self.samples = 0
@@ -68,12 +69,16 @@ class LoopNumbers:
         return found
 
     def pass_batch(self) -> None:
-        """Keep the losses of a batch without an update: they count unless its gradients are thrown away."""
+        """Keep the losses of a batch without an update, and whether it called `backward`.
+
+        They count unless its gradients are thrown away, or it has none and the program calls `backward` elsewhere.
+        """
         self._hooks.pass_batch()
         self._look_for_others()
         if self._losses:
-            self._passed.append(self._losses)
+            self._passed.append((self._losses, self._hooks.num_losses != self._num_losses))
             self._losses = {}
+        self._num_losses = self._hooks.num_losses
 
     def _look_for_others(self) -> None:
         """Watch an optimizer that was made later, when weights change without an update of those that are known."""
@@ -92,7 +97,8 @@ class LoopNumbers:
 
     def _add_passed(self, update: Update) -> None:
         """Put the losses of the batches before the last one of a step before its own."""
-        parts = [self._losses] if update.is_restarted else [*self._passed, self._losses]
+        passed = [losses for losses, is_used in self._passed if is_used or not self._hooks.num_losses]
+        parts = [self._losses] if update.is_restarted else [*passed, self._losses]
         self._losses, self._passed = {}, []
         for part in parts:
             for name, values in part.items():
@@ -123,6 +129,7 @@ class LoopNumbers:
         norms = self._weight_norms
         losses: dict[str, float | Tensor] = {}
         self._versions = []
+        self._num_losses = self._hooks.num_losses
         if self._passed:
             self._add_passed(update)
         for name, values in self._losses.items():
