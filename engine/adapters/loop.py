@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from engine.adapters.hooks.survive import untraced
+from engine.adapters.hooks.survive import say, untraced
 from engine.adapters.loop_run import LoopRun
 from engine.adapters.ranks.rank_steps import note_step
 from engine.adapters.replays.pending_replays import Repetition
@@ -46,6 +46,8 @@ class RecordedLoop(LoopRun):
     def _end_step(self) -> None:
         """Record an update that no further batch has followed."""
         if self._hooks.update.count and not (self._hooks.in_step or self._is_over or self._replay.is_rehearsal):
+            if not self._batches.is_used:
+                say("no batch came from cockpit.steps(loader): all updates are recorded as one step")
             self._after_update()
             self._replay.forget()
             self._is_replay_due = self._is_settled = False

@@ -13,6 +13,7 @@ from engine.adapters.capabilities import LOOP
 from engine.adapters.hooks.watched_optimizer import updating
 from engine.adapters.run.attached_state import Stateful, highest_rate
 from engine.adapters.run.run_files import program_of
+from engine.errors import UserError
 from engine.protocol.record import record
 from engine.protocol.state import Limits, RunState
 from engine.protocol.task_spec import Phase, TaskSpec
@@ -61,6 +62,20 @@ class LoopOptions:
     guardian: bool = False
     max_steps: int = 0
     layers_every: int | None = None
+
+    def check(self) -> None:
+        """Raise UserError for a value that no training can have."""
+        if not isinstance(self.run, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UserError(f"Cockpit(run=...) has to be a text, not {self.run!r}")
+        for name, part in {"scheduler": self.scheduler, "scaler": self.scaler}.items():
+            if part is not None and not isinstance(part, Stateful):  # pyright: ignore[reportUnnecessaryIsInstance]
+                kind = type(part).__name__
+                raise UserError(
+                    f"Cockpit({name}=...) has to have state_dict and load_state_dict, which a {kind} has not"
+                )
+        for name, value in {"checkpoint_every": self.checkpoint_every, "layers_every": self.layers_every or 0}.items():
+            if not isinstance(value, int) or value < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise UserError(f"Cockpit({name}=...) has to be a whole number of steps from 0 on, not {value!r}")
 
     def stateful(self, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Stateful]:
         """Return the parts that are saved with the weights and the optimizers that update them, by name."""

@@ -28,7 +28,7 @@ from engine.adapters.replays.fork_replay import StepReplay
 from engine.adapters.replays.network_replays import NetworkReplays
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import AttachedState
-from engine.adapters.run.batches import by_name, networks_by_name
+from engine.adapters.run.batches import by_name
 from engine.adapters.run.loop_batches import LoopBatches, LoopNumbers
 from engine.adapters.run.run_files import error_since, newest_error, program_of, say_recorded_in
 from engine.adapters.run.settings import NoValidation, attached_config, leave_to_rank_0, run_directory
@@ -46,7 +46,9 @@ class LoopRun:
 
     def __init__(self, model: _Parts, optimizer: _Parts, **options: Unpack[OptionWords]) -> None:
         chosen = LoopOptions(**options)
-        models, optimizers = networks_by_name(model), list(by_name(optimizer).values())
+        chosen.check()
+        models = by_name(model, nn.Module)
+        optimizers = list(by_name(optimizer, torch.optim.Optimizer).values())
         self._ranks = ranks_of(models, optimizers)
         self._process = os.getpid()
         self._stopped = self._entered = False

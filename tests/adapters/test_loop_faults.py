@@ -298,3 +298,14 @@ def test_an_error_that_ends_a_program_without_a_block_ends_the_run_as_failed(
     assert [failed.error for failed in events(runs / "one", e.RunFailed)] == [
         "ZeroDivisionError: their own" for _ in range(not is_session)
     ]
+
+
+def test_a_loop_without_steps_is_told(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It would find one step in its run, and no reason."""
+    training = Training()
+    with training.cockpit(runs) as cockpit:
+        for x, y in training.loader:
+            cockpit.loss(training.ce(x, y)).backward()
+            training.optimizer.step()
+    assert "no batch came from cockpit.steps(loader)" in capsys.readouterr().err
+    assert len(rows(runs / "one")) == 1

@@ -416,11 +416,24 @@ def test_a_scripted_network_is_recorded(runs: Path) -> None:
     assert not events(runs / "one", e.AlertRaised)
 
 
-@pytest.mark.parametrize("model", [torch.zeros(2), [torch.zeros(2)], nn.functional.relu])
-def test_what_is_no_network_is_refused_in_words(runs: Path, model: Any) -> None:
-    """Tensors alone have a container of torch."""
-    with pytest.raises(TypeError, match=r"a (Tensor|function) is no torch.nn.Module; nn.ParameterList.* holds tensors"):
-        Cockpit(model, Training().optimizer, run="one", runs_dir=runs)
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"model": torch.zeros(2)}, r"a Tensor is no torch.nn.Module; nn.ParameterList\(\[...\]\) holds tensors"),
+        ({"model": [nn.functional.relu]}, "a function is no torch.nn.Module$"),
+        ({"optimizer": Training().scheduler}, "a CosineAnnealingLR is no torch.optim.Optimizer$"),
+        ({"run": 5}, "run=...\\) has to be a text, not 5"),
+        ({"scheduler": [Training().scheduler]}, "scheduler=...\\) has to have state_dict .*, which a list has not"),
+        ({"checkpoint_every": -1}, "checkpoint_every=...\\) has to be a whole number of steps from 0 on, not -1"),
+        ({"layers_every": "few"}, "layers_every=...\\) has to be a whole number of steps from 0 on, not 'few'"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_words(runs: Path, options: dict[str, Any], sentence: str) -> None:
+    """No run is begun."""
+    training, fitting = Training(), {"run": "one", "runs_dir": runs}
+    given: dict[str, Any] = {"model": training.model, "optimizer": training.optimizer, **fitting, **options}
+    with pytest.raises((TypeError, UserError), match=sentence):
+        Cockpit(**given)
     assert not (runs / "one").exists()
 
 

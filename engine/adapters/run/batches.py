@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, SupportsFloat, SupportsIndex, TypeGuard
+from typing import Any, Final, SupportsFloat, SupportsIndex, TypeGuard, TypeVar
 
 import numpy as np
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from engine.errors import UserError
 
+Part = TypeVar("Part")
+_NAMES: Final[Mapping[type[Any], str]] = {nn.Module: "torch.nn.Module", Optimizer: "torch.optim.Optimizer"}
+"""The names by which users know the classes."""
 _SEQUENCES: Final = (list, tuple)
 _COUNTED: Final = "_IterableDataset_len_called"
 """Attribute of a DataLoader over an iterable dataset: its length, once it was asked for."""
@@ -17,8 +21,11 @@ _COUNTED: Final = "_IterableDataset_len_called"
 # `Any`: users hand over one object, several, or several by name, and batches of any structure.
 
 
-def by_name(parts: Any) -> dict[str, Any]:
-    """Return networks or optimizers by name; a single one has an empty name. Raises UserError for none."""
+def by_name(parts: Any, kind: type[Part]) -> dict[str, Part]:
+    """Return networks or optimizers by name; a single one has an empty name.
+
+    Raises UserError for none, and TypeError for one that is not of `kind`.
+    """
     if isinstance(parts, Mapping):
         named = {str(name): part for name, part in parts.items()}
     elif isinstance(parts, list | tuple):
@@ -27,15 +34,10 @@ def by_name(parts: Any) -> dict[str, Any]:
         named = {"": parts}
     if not named:
         raise UserError("Cockpit(model, optimizer) needs at least one network and one optimizer")
-    return named
-
-
-def networks_by_name(parts: Any) -> dict[str, nn.Module]:
-    """Return networks by name. Raises UserError for none, and TypeError for anything else."""
-    named = by_name(parts)
     for one in named.values():
-        if not isinstance(one, nn.Module):
-            raise TypeError(f"a {type(one).__name__} is no torch.nn.Module; nn.ParameterList([...]) holds tensors")
+        if not isinstance(one, kind):
+            remedy = "; nn.ParameterList([...]) holds tensors" if isinstance(one, Tensor) else ""
+            raise TypeError(f"a {type(one).__name__} is no {_NAMES[kind]}{remedy}")
     return named
 
 

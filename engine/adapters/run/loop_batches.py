@@ -170,6 +170,8 @@ class LoopBatches:
         self._skip = 0
         self.is_open = False
         """Whether an epoch is being read."""
+        self.is_used = False
+        """Whether any was read."""
 
     @property
     def is_resumed(self) -> bool:
@@ -182,6 +184,7 @@ class LoopBatches:
 
     def read(self, loader: Iterable[Batch], numbers: LoopNumbers, loop: EpochLoop) -> Generator[Batch]:
         """Yield the batches of the current epoch that are left; while one is read, those of another loader."""
+        self.is_used = True
         if is_epoch := not self.is_open:
             loop.begin()
             self.is_open = True
