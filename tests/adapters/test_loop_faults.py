@@ -309,3 +309,16 @@ def test_a_loop_without_steps_is_told(runs: Path, capsys: pytest.CaptureFixture[
             training.optimizer.step()
     assert "no batch came from cockpit.steps(loader)" in capsys.readouterr().err
     assert len(rows(runs / "one")) == 1
+
+
+def test_a_fault_of_one_of_two_optimizers_does_not_speak_of_both(runs: Path) -> None:
+    """The other one's update is carried out."""
+    first, second = Training(), Training()
+    with Cockpit([first.model, second.model], [first.optimizer, second.optimizer], run="one", runs_dir=runs) as cockpit:
+        for number, (x, y) in enumerate(cockpit.steps(first.loader)):
+            for one in (first, second):
+                one.optimizer.zero_grad()
+                (one.ce(x, y) * (math.nan if one is second and number == 2 else 1)).backward()
+                one.optimizer.step()
+    (skipped,) = events(runs / "one", e.StepSkipped)
+    assert skipped.reason.endswith("not finite; the updates from it were left out")

@@ -209,6 +209,7 @@ def _reason(reading: StepReading, values: Mapping[str, float], verdict: Verdict,
     said = [f"loss {', '.join(terms)}".strip()] if is_loss_bad else []
     said += [f"gradient of {listed(verdict.bad)}"] if verdict.bad else []
     other = "the loss or a gradient of another process" if verdict.is_bad_elsewhere else "the gradient norm"
-    reason = (" and ".join(said) or other) + " not finite; nothing was updated"
+    left_out = "nothing was updated" if reading.update.count < 2 else "the updates from it were left out"
+    reason = f"{' and '.join(said) or other} not finite; {left_out}"
     scale = reading.update.scaler_skipped
     return reason if scale is None else f"{reason} (skipped by the loss scaler, whose scale is {scale:g} now)"
