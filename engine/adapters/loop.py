@@ -287,8 +287,6 @@ class Cockpit(RecordedLoop):
             found = self._numbers.checked(metrics if loss is None else {**metrics, "loss": loss}, "validated")
             numbers = {name: float(on_host(value)) for name, value in found.items()}
             measured = numbers.pop("loss", None)
-            if not numbers and measured is not None:
-                numbers = {"loss": measured}
             if run.validated(numbers, measured, self._numbers.seconds):
                 self._checkpoint("best", best=True)
 

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from engine.adapters.ranks.agreement import refuse_divided
 from engine.errors import UserError
 from engine.protocol import events as e
 from engine.protocol.events import Activity
+from engine.training.checkpoint.file import load_checkpoint
 from tests.adapters.own_loop import Training, assert_same, events, rows, state_of, weights
 
 
@@ -178,3 +180,16 @@ def test_what_is_not_a_single_number_is_left_out_of_the_log_and_said_once(
     assert said == [
         f"cockpit: log({name}=...) is not recorded: it is not a single number" for name in ("wide", "text", "deep")
     ]
+
+
+@pytest.mark.parametrize("options", [{"score": "loss", "lower_is_better": True}, {}])
+def test_the_loss_of_a_validation_may_be_the_score_among_other_metrics(runs: Path, options: dict[str, Any]) -> None:
+    """It is so too where the first validation had no other."""
+    training, others = Training(), iter([{}, {"accuracy": 0.1}, {"accuracy": 0.2}])
+    with training.cockpit(runs, **options) as cockpit:
+        for loss in (3.0, 1.0, 2.0):
+            training.run(cockpit, cockpit.epoch + 1)
+            cockpit.validated(loss=loss, **(next(others) if not options else {"accuracy": 0.5}))
+    state = state_of(runs / "one")
+    assert (state.best_score, state.spec.score) == (1.0, "loss")
+    assert load_checkpoint(runs / "one" / "checkpoints" / "best.pt")["step"] == 24

@@ -103,8 +103,13 @@ class AttachedRecords:
         seconds: float,
         record: Callable[[Event], None] | None = None,
     ) -> bool:
-        """Record a validation, with `record` if it answers a command. Return whether its score is the best so far."""
+        """Record a validation, with `record` if it answers a command. Return whether its score is the best so far.
+
+        `loss` is one of the metrics too if there are no others, or if it is the score.
+        """
         self.settle()
+        if loss is not None and (not metrics or self.spec.score == "loss"):
+            metrics = {"loss": loss, **metrics}
         with self._lock:
             described = with_metrics(self.spec, tuple(metrics))
             if described is not self.spec:

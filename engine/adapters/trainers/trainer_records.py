@@ -115,9 +115,7 @@ class TrainerRecords:
     @while_open
     def validated(self, metrics: Mapping[str, float], loss: float | None, seconds: float) -> None:
         """Record the trainer's own validation, as the answer of the command that asked for one."""
-        if loss is not None and (not metrics or self.run.spec.score == "loss"):
-            metrics = {"loss": loss, **metrics}
-        if not metrics:
+        if not metrics and loss is None:
             return
         run, asked = self.run, self.handed.take(e.ValidationRequested)
         run.validated(metrics, loss, seconds, asked[0].done if asked else None)
