@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Self, TypedDict
 
 import torch
 
@@ -63,8 +63,8 @@ class LoopOptions:
     max_steps: int = 0
     layers_every: int | None = None
 
-    def check(self) -> None:
-        """Raise UserError for a value that no training can have."""
+    def checked(self) -> Self:
+        """Return these options. Raises UserError for a value that no training can have."""
         if not isinstance(self.run, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise UserError(f"Cockpit(run=...) has to be a text, not {self.run!r}")
         for name, part in {"scheduler": self.scheduler, "scaler": self.scaler}.items():
@@ -76,6 +76,7 @@ class LoopOptions:
         for name, value in {"checkpoint_every": self.checkpoint_every, "layers_every": self.layers_every or 0}.items():
             if not isinstance(value, int) or value < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise UserError(f"Cockpit({name}=...) has to be a whole number of steps from 0 on, not {value!r}")
+        return self
 
     def stateful(self, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Stateful]:
         """Return the parts that are saved with the weights and the optimizers that update them, by name."""

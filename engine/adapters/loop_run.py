@@ -45,8 +45,7 @@ class LoopRun:
     """Opens the run of an own loop, and ends it with the `with` block, with `close`, or with the program."""
 
     def __init__(self, model: _Parts, optimizer: _Parts, **options: Unpack[OptionWords]) -> None:
-        chosen = LoopOptions(**options)
-        chosen.check()
+        chosen = LoopOptions(**options).checked()
         models = by_name(model, nn.Module)
         optimizers = list(by_name(optimizer, torch.optim.Optimizer).values())
         self._ranks = ranks_of(models, optimizers)
