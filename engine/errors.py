@@ -1,4 +1,4 @@
-"""The exception for user mistakes, suggestions for misspelt names, and the undoing of work that an error ends."""
+"""The exception for user mistakes, exceptions in words, suggestions for misspelt names, and the undoing of work."""
 
 from __future__ import annotations
 
@@ -13,6 +13,12 @@ class UserError(ValueError):
     Its message is one sentence: the problem, its location and the remedy. `main.py` prints it and exits with code 2.
     Every other exception is a bug and is raised.
     """
+
+
+def in_words(error: BaseException) -> str:
+    """Return the class of `error` and its message, if it has one: a bare `assert` has none."""
+    name, message = type(error).__name__, str(error)
+    return f"{name}: {message}" if message else name
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

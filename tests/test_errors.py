@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.errors import UserError, did_you_mean, nearest, undone_by_error
+from engine.errors import UserError, did_you_mean, in_words, nearest, undone_by_error
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,8 @@ def test_work_that_succeeds_is_not_undone():
     with undone_by_error(lambda: undone.append(1)):
         pass
     assert undone == []
+
+
+@pytest.mark.parametrize(("error", "words"), [(AssertionError(), "AssertionError"), (OSError("it: "), "OSError: it: ")])
+def test_an_error_without_a_message_is_its_class(error, words):
+    assert in_words(error) == words

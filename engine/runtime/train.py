@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 
-from engine.errors import UserError
+from engine.errors import UserError, in_words
 from engine.protocol import events as e
 from engine.protocol.state import with_measured
 from engine.runtime.host.interrupt import Interrupt, StoppedEarlyError
@@ -87,7 +87,7 @@ def _train(
         if is_out_of_memory(error):
             return _out_of_memory(error, opened, recorder, 1 if request.launch is None else request.launch.world)
         logging.getLogger(__name__).error("the engine failed\n%s", traceback.format_exc())
-        recorder.record_event(e.RunFailed(f"{type(error).__name__}: {error}"))
+        recorder.record_event(e.RunFailed(in_words(error)))
         return 1
     finally:
         for run in opened:

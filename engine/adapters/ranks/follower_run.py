@@ -10,6 +10,7 @@ from engine.adapters.hooks.survive import say
 from engine.adapters.ranks.rank_words import RankWord, RankWords
 from engine.adapters.run.attached_state import AttachedState
 from engine.adapters.run.knobs import KnobHandle, KnobValue
+from engine.errors import in_words
 
 
 class FollowerRun:
@@ -48,7 +49,7 @@ class FollowerRun:
     def fail(self, error: BaseException) -> None:
         """Let rank 0 record that the training raised `error` here, if there is a way to it."""
         with suppress(Exception):
-            self._words.note_failure(f"{type(error).__name__}: {error}")
+            self._words.note_failure(in_words(error))
 
     def detach(self, error: Exception) -> None:
         """Say that the cockpit has a fault here, and record nothing more."""

@@ -24,6 +24,7 @@ from engine.adapters.run.run_thread import RunThread
 from engine.adapters.steps.step_reading import StepReading
 from engine.adapters.steps.step_records import StepRecords
 from engine.config.tree import RunConfig
+from engine.errors import in_words
 from engine.protocol import events as e
 from engine.protocol.events import Activity
 from engine.protocol.state import RunState
@@ -123,7 +124,7 @@ class AttachedRun(AttachedRecords):
         """Record that the foreign training raised `error`, with its traceback in the log."""
         if not self.is_over:
             self.log.error("the training failed\n%s", "".join(traceback.format_exception(error)))
-        self.fail_with(f"{type(error).__name__}: {error}")
+        self.fail_with(in_words(error))
 
     def fail_with(self, sentence: str) -> None:
         """Record that the foreign training failed, in one sentence."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event, Thread
 
-from engine.errors import UserError
+from engine.errors import UserError, in_words
 from engine.runtime.host.interrupt import Interrupt
 
 
@@ -70,7 +70,7 @@ class BackgroundRun:
             ended = Ended(2, str(error))
         except BaseException as error:
             logging.getLogger(__name__).error("the engine could not run: %s", error, exc_info=error)
-            ended = Ended(1, f"{type(error).__name__}: {error}")
+            ended = Ended(1, in_words(error))
         self._end(ended)
 
     def _end(self, ended: Ended) -> None:

@@ -15,7 +15,7 @@ import torch
 
 from engine.config.load import read_resolved
 from engine.config.tree import RunConfig
-from engine.errors import UserError
+from engine.errors import UserError, in_words
 from engine.forensics.capture import Evidence, evidence_of
 from engine.protocol.events import AlertRaised, SampleRejected
 from engine.protocol.evolve import evolve
@@ -239,7 +239,7 @@ def follow(launch: Launch, interrupt: Interrupt) -> int:
             raise UserError(str(error)) from error
         return 1
     except Exception as error:  # every error of this rank ends the run, which rank 0 records
-        sentence = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        sentence = str(error) if isinstance(error, UserError) else in_words(error)
         if not isinstance(error, UserError):
             logging.getLogger(__name__).error("rank %d failed\n%s", launch.rank, traceback.format_exc())
         group.pulse.leave(sentence)
