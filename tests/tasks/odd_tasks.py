@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import replace
 
@@ -318,3 +319,13 @@ class HostRandom(Right):
     def forward(self, model, batch, active, tap):
         features, more = super().forward(model, batch, active, tap)
         return features * (random.random() + float(np.random.rand())), more
+
+
+class Masked(Right):
+    """Right too: a buffer holds infinities, as the mask of an attention does, and another one has no value yet."""
+
+    def build_model(self, config):
+        net = Net()
+        net.body.register_buffer("mask", torch.full((3, 3), -math.inf).triu(1))
+        net.body.register_buffer("unset", torch.full((2,), math.nan))
+        return net

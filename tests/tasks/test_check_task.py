@@ -16,6 +16,8 @@ from engine.protocol import events as e
 from engine.protocol.words.script import ScriptedCommand
 from engine.runtime.reproduce.reproduce import compare_weights
 from engine.task import load_task
+from engine.training.checkpoint.file import BEST
+from engine.training.inference.trained_model import open_trained
 from tests.faulty import entries, run, series
 
 FILE = Path(__file__).with_name("odd_tasks.py")
@@ -118,7 +120,7 @@ def test_a_loss_without_a_gradient_is_one_sentence(tmp_path: Path) -> None:
     assert "the loss of error has no gradient: losses() must compute it from" in str(failed.event)
 
 
-@pytest.mark.parametrize("name", ["NumpyMetric", "DoublePrecision", "HostRandom"])
+@pytest.mark.parametrize("name", ["NumpyMetric", "DoublePrecision", "HostRandom", "Masked"])
 def test_a_resumed_run_of_an_odd_task_has_the_same_bits(tmp_path: Path, name: str) -> None:
     before = torch.get_default_dtype()
     try:
@@ -130,6 +132,16 @@ def test_a_resumed_run_of_an_odd_task_has_the_same_bits(tmp_path: Path, name: st
         torch.set_default_dtype(before)
     checkpoint, differing = compare_weights(tmp_path / "whole" / CHECKPOINTS, tmp_path / "run" / CHECKPOINTS)
     assert (checkpoint, differing) == ("step-00000004.pt", "")
+
+
+def test_a_network_with_infinities_in_a_buffer_is_opened_and_inherited(tmp_path: Path) -> None:
+    assert run_task(tmp_path / "run", "Masked") == 0
+    best = tmp_path / "run" / CHECKPOINTS / BEST
+    assert bool(torch.isinf(open_trained(best, device="cpu").model.state_dict()["body.mask"]).any())
+    config = load_config("", (f"task={FILE}:Masked", *FEW, "training.max_steps=1"))
+    assert run(tmp_path / "next", config, init_from=str(best)) == 0
+    (inherited,) = entries(tmp_path / "next", e.WeightsInherited)
+    assert inherited.event.missing == ()
 
 
 def test_a_file_that_ends_the_program_is_named(tmp_path: Path) -> None:

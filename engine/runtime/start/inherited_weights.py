@@ -12,6 +12,7 @@ from torch import nn
 from engine.errors import UserError
 from engine.protocol import events as e
 from engine.training.averaging import AVERAGED
+from engine.training.checkpoint.content import odd_parameter
 from engine.training.checkpoint.file import CheckpointDamagedError, are_weights, read_checkpoint
 from engine.training.inference.export.weights_file import SUFFIX, read_weights
 from engine.training.train_state import inherit_weights
@@ -28,8 +29,8 @@ def inherit_from(model: nn.Module, path: Path) -> e.WeightsInherited:
     except (CheckpointDamagedError, UserError) as error:
         raise UserError(f"--init-from: {error}; give another checkpoint") from error
     own = model.state_dict()
-    odd = next((name for name, value in weights.items() if not _are_numbers(value, own.get(name))), None)
-    if odd is not None:
+    odd = next((name for name, value in weights.items() if not _is_of_kind(value, own.get(name))), "")
+    if odd := odd or odd_parameter(model, weights):
         raise UserError(f"--init-from {path}: {odd[:100]!r} holds no finite floating-point numbers; give another one")
     loaded, missing, unexpected = inherit_weights(model, weights)
     if not loaded:
@@ -44,7 +45,7 @@ def _weights_of(payload: Mapping[str, Any]) -> tuple[Mapping[str, torch.Tensor],
     return (payload[AVERAGED], True) if are_weights(payload.get(AVERAGED)) else (payload["model"], False)
 
 
-def _are_numbers(value: torch.Tensor, own: torch.Tensor | None) -> bool:
-    """Return whether all values are finite, and floating-point unless the network's `own` are not, as counters."""
+def _is_of_kind(value: torch.Tensor, own: torch.Tensor | None) -> bool:
+    """Return whether the values are floating-point, unless the network's `own` are not, as counters."""
     is_counter = own is not None and not own.is_floating_point() and own.dtype == value.dtype
-    return (value.is_floating_point() or is_counter) and bool(torch.isfinite(value).all())
+    return value.is_floating_point() or is_counter

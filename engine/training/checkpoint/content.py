@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.config.tree import RunConfig
 from engine.config.yaml_source import read_settings, written_tree
@@ -97,10 +97,10 @@ def _check_fields(payload: Mapping[str, Any], config: RunConfig) -> None:
     _require(zclip is None or _is_plain(zclip, (3,)), "zclip is not three numbers")
     averaged = _checked_average(payload)
     if payload["good"]:
+        moments = payload["moments"]
         held = [
-            *payload["model"].values(),
-            *averaged.values(),
-            *(value for one in payload["moments"].values() for value in one.values()),
+            *(weights[name] for weights in (payload["model"], averaged) if weights for name in moments),
+            *(value for one in moments.values() for value in one.values()),
         ]
         _require(all(bool(torch.isfinite(value).all()) for value in held), "it is marked good but is not finite")
 
@@ -181,6 +181,15 @@ def _check_scaler(scaler: object) -> None:
     held = cast(dict[str, object], scaler)
     right = not held or (set(held) == _SCALER and all(isinstance(value, int | float) for value in held.values()))
     _require(right, "its loss scaling is not a scale with its factors")
+
+
+def odd_parameter(model: nn.Module, weights: Mapping[str, Tensor]) -> str:
+    """Return the first parameter of `model` for which `weights` are not finite; an empty string if there is none.
+
+    A buffer may hold anything, such as a mask of infinities.
+    """
+    held = ((name, weights[name]) for name, _ in model.named_parameters() if name in weights)
+    return next((name for name, value in held if not bool(torch.isfinite(value).all())), "")
 
 
 def _described_network(config: RunConfig) -> Mapping[str, Tensor]:

@@ -21,7 +21,7 @@ from engine.protocol.wire import state_from_text
 from engine.task import Task, load_task
 from engine.training.averaging import AVERAGED
 from engine.training.checkpoint.checksum import has_checksum
-from engine.training.checkpoint.content import weight_misfit
+from engine.training.checkpoint.content import odd_parameter, weight_misfit
 from engine.training.checkpoint.file import (
     BEST,
     CheckpointDamagedError,
@@ -79,10 +79,10 @@ def open_trained(source: Path, *, device: str = "auto", weights: Weights | None 
     kind, held = _weights(path, payload, weights)
     if difference := weight_misfit(held, config):
         raise UserError(f"{path} does not fit the network of its own configuration: {difference}")
-    if odd := next((name for name, value in held.items() if not bool(torch.isfinite(value).all())), ""):
-        raise UserError(f"{path} is of no use: its {odd[:100]!r} is not finite; give an earlier checkpoint")
     state = _state(path, payload, task)
     model = task.build_model(config)
+    if odd := odd_parameter(model, held):
+        raise UserError(f"{path} is of no use: its {odd[:100]!r} is not finite; give an earlier checkpoint")
     model.load_state_dict(dict(held))
     return TrainedModel(
         task, config, model.to(place).eval(), path, step, kind, state.refinements, {**state.loss_weights}
