@@ -74,6 +74,11 @@ def open_trained(source: Path, *, device: str = "auto", weights: Weights | None 
     step = payload.get("step")
     if type(step) is not int or not isinstance(payload.get("config"), str):
         raise UserError(f"{path} does not say which task it is of: give a checkpoint that a run of a task has written")
+    if "moments" not in payload:  # an own loop keeps the states of its optimizers
+        raise UserError(
+            f"{path} is of a program with a loop of its own, which alone can build the network: load the weights "
+            "there, with torch.load(FILE, weights_only=True)['model']"
+        )
     config = config_from_text(payload["config"], f"the configuration in {path.name}")
     task = load_task(config.task)
     kind, held = _weights(path, payload, weights)

@@ -78,6 +78,7 @@ def test_averaged_weights_are_taken_unless_others_are_asked_for(trained: Path, t
     ("change", "complaint"),
     [
         (lambda payload: payload.pop("config"), "does not say which task"),
+        (lambda payload: payload.pop("moments"), "a loop of its own, which alone can build the network: load the wei"),
         (lambda payload: payload.update(config="training: {epoch: 5}"), "did you mean 'training.epochs'"),
         (lambda payload: payload["model"].popitem(), "does not fit the network of its own configuration: it lacks 1"),
         (lambda payload: next(iter(payload["model"].values())).fill_(torch.nan), "is not finite"),
