@@ -26,7 +26,7 @@ from engine.outputs.inference.evaluation import (
     Examination,
     OnProgress,
 )
-from engine.outputs.inference.whole_file import write_whole
+from engine.outputs.inference.whole_file import check_replaceable, write_whole
 from engine.protocol.codec import Json
 
 _BAR: Final = 24
@@ -43,8 +43,8 @@ def run_eval(
     Raises UserError if there is no such network or data, or a file cannot be written.
     """
     source = source_of(arguments)
-    if arguments.csv is not None and arguments.csv.is_dir():
-        raise UserError(f"--csv {arguments.csv} is a directory; give a file")
+    if arguments.csv is not None:
+        check_replaceable(arguments.csv, "--csv")
     output: Path | None = arguments.output
     if output is not None:
         _claim(output)

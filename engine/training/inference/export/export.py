@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 from engine.errors import UserError
 from engine.outputs.inference.export_report import ExportReport, ExportRequest, Int8Report
+from engine.outputs.inference.whole_file import check_replaceable
 from engine.protocol.record import record
 from engine.task import Samples
 from engine.training.inference.export.metadata import description, run_dir_of, versions
@@ -81,8 +82,7 @@ def check_output(request: ExportRequest) -> None:
         )
     if not request.output.parent.is_dir():
         raise UserError(f"there is no directory {request.output.parent} for the file; choose another --output")
-    if request.output.is_dir():
-        raise UserError(f"{request.output} is a directory; choose another --output")
+    check_replaceable(request.output, "--output")
     if request.output.exists() and not request.force:
         raise UserError(f"{request.output} exists: choose another --output, or replace it with --force")
 
@@ -100,7 +100,7 @@ def _weights(trained: TrainedModel, request: ExportRequest) -> _Made:
 def _network(trained: TrainedModel, request: ExportRequest, say: Say) -> _Made:
     exported = exportable(trained)
     text = json.dumps(description(trained, request, exported))
-    samples = samples_for(trained, request.data, say, must=request.int8 or bool(request.data))
+    samples = samples_for(trained, exported.plan, request.data, say, must=request.int8 or bool(request.data))
     say(f"exporting to {request.format}")
     if request.format == "torchscript":
         from engine.training.inference.export.torchscript_file import (  # noqa: PLC0415 - slow
@@ -154,6 +154,7 @@ def spread(count: int, total: int) -> list[int]:
 
 def _write(output: Path, content: bytes, *, force: bool) -> None:
     """Write the file completely or not at all. Raises UserError if that fails, or another process was faster."""
+    output = output.resolve()
     try:
         handle, partial = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}-", suffix=".partial")
         try:
