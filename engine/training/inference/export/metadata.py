@@ -45,6 +45,10 @@ def description(trained: TrainedModel, request: ExportRequest, exported: Exporta
         inputs = zip(exported.network.input_names, exported.examples, strict=True)
         found["inputs"] = [_tensor(name, value) for name, value in inputs]
         found["outputs"] = [_tensor(name, value) for name, value in exported.outputs.items()]
+        if taken := found.keys() & exported.plan.metadata:
+            raise UserError(
+                f"export_plan() returns the metadata {min(taken)!r}, which each file has: take another name"
+            )
         found |= exported.plan.metadata
     return found
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
@@ -14,6 +15,7 @@ from engine.errors import UserError
 from engine.protocol.record import record
 from engine.task import CanExport, ExportPlan, ReportsProgress, Samples, untapped
 from engine.training.data.spans import stacked
+from engine.training.inference.export.plan_check import check_outputs, check_plan, check_samples, names_of
 from engine.training.inference.trained_model import TrainedModel
 
 CHECKED: Final = (1, 3, 7)
@@ -32,7 +34,7 @@ class ExportedNetwork(nn.Module):
     def __init__(self, trained: TrainedModel, task: CanExport, plan: ExportPlan) -> None:
         super().__init__()
         self.model = trained.model
-        self.input_names = tuple(plan.names.get(name, name) for name in plan.inputs)
+        self.input_names = names_of(plan)
         self._tensors = tuple(plan.inputs)
         self._forward, self._components = trained.task.forward, trained.components
         self._outputs = task.export_outputs
@@ -90,25 +92,43 @@ def exportable(trained: TrainedModel) -> Exportable:
             f"the task {task.spec.name!r} does not say what its network reads: add export_plan and export_outputs to "
             "its class, or export the weights with --format safetensors"
         )
-    plan = task.export_plan(trained.config)
+    with _named("export_plan()"):
+        plan = task.export_plan(trained.config)
+    check_plan(plan)
     network = ExportedNetwork(trained, task, plan).eval()
-    with torch.no_grad():
+    with torch.no_grad(), _named("with the example of export_plan(), forward() or export_outputs()"):
         outputs = network.by_name(*plan.inputs.values())
+    check_outputs(plan, outputs)
     return Exportable(network, plan, outputs)
 
 
-def samples_for(trained: TrainedModel, data: str, say: Callable[[str], None], *, must: bool) -> Samples | None:
+@contextmanager
+def _named(what: str) -> Generator[None]:
+    """Raise UserError in place of an error in the block, which calls a task's own code."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # a task's own code may raise anything
+        raise UserError(f"{what} raises {type(error).__name__}: {str(error).strip()}") from error
+
+
+def samples_for(
+    trained: TrainedModel, plan: ExportPlan, data: str, say: Callable[[str], None], *, must: bool
+) -> Samples | None:
     """Return the validation samples of the run's data, or of the directory `data`.
 
-    Return `None` if they cannot be read, after saying why. Raises UserError instead with `must`.
+    Return `None` if they cannot be read or do not fit the plan, after saying why. Raises UserError instead with `must`.
     """
     task, config = trained.task, trained.config
     if data:
         config = config.model_copy(update={"data": config.data.model_copy(update={"path": data})})
     try:
-        splits = task.open_data_with(config, say) if isinstance(task, ReportsProgress) else task.open_data(config)
-        if not len(splits.val):
-            raise UserError("the data have no validation samples")
+        with _named("open_data()"):
+            splits = task.open_data_with(config, say) if isinstance(task, ReportsProgress) else task.open_data(config)
+            if not len(splits.val):
+                raise UserError("the data have no validation samples")
+            check_samples(plan, stacked([splits.val.sample(0, 0)]))
     except UserError as error:
         if must:
             raise
@@ -118,9 +138,16 @@ def samples_for(trained: TrainedModel, data: str, say: Callable[[str], None], *,
 
 
 def difference(found: Arrays, expected: Arrays) -> float:
-    """Return the largest difference of any output, relative to its largest value if that is above 1; NaN counts."""
-    every = [
-        float(np.abs(found[name] - value).max() / max(1.0, float(np.abs(value).max())))
-        for name, value in expected.items()
-    ]
+    """Return the largest difference of any output, relative to its largest finite value if that is above 1; NaN counts.
+
+    Equal infinities, as of classes that are ruled out, do not differ.
+    """
+    every = [_difference(found[name].astype(np.float64), value.astype(np.float64)) for name, value in expected.items()]
     return float(np.max(every))  # unlike Python's, it is NaN if one of them is, whichever
+
+
+def _difference(found: NDArray[np.float64], expected: NDArray[np.float64]) -> float:
+    with np.errstate(invalid="ignore"):
+        apart = np.where(found == expected, 0.0, np.abs(found - expected))
+    largest = np.abs(np.where(np.isfinite(expected), expected, 0.0)).max()
+    return float(apart.max() / max(1.0, float(largest)))

@@ -26,6 +26,8 @@ _AXIS: Final = "N"
 _LONGEST_REASON: Final = 200
 """Maximum number of characters of a library's error message."""
 
+onnxruntime.set_default_logger_severity(4)  # it prints only what ends the process: its errors are raised as well
+
 
 def onnx_model(exported: Exportable) -> ModelProto:
     """Return the network as an ONNX model.
@@ -83,13 +85,24 @@ class OnnxSession:
     def __init__(self, content: bytes) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # all work is done in the calling thread, whose time is measured
-        self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        with _running():
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
     def run(self, inputs: Arrays) -> Arrays:
         """Return the outputs by name."""
         names = [output.name for output in self._session.get_outputs()]
-        found: Any = self._session.run(names, dict(inputs))
+        with _running():
+            found: Any = self._session.run(names, dict(inputs))
         return dict(zip(names, found, strict=True))
+
+
+@contextmanager
+def _running() -> Generator[None]:
+    """Raise UserError in place of an error of onnxruntime."""
+    try:
+        yield
+    except Exception as error:  # they have no class in common
+        raise UserError(f"onnxruntime cannot run the network: {_reason(error)}; try --format torchscript") from error
 
 
 def _first_axis(value: Any) -> str:

@@ -19,10 +19,10 @@ def torchscript_content(exported: Exportable, text: str) -> bytes:
         warnings.simplefilter("ignore")  # torch.jit is deprecated, and tracing warns of sizes that are fixed on purpose
         try:
             traced = torch.jit.freeze(torch.jit.trace(exported.network, exported.examples, check_trace=False))
+            torch.jit.save(traced, buffer, _extra_files={f"{METADATA}.json": text})
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(f"the network cannot be traced for TorchScript: {reason}; try --format onnx") from error
-        torch.jit.save(traced, buffer, _extra_files={f"{METADATA}.json": text})
     return buffer.getvalue()
 
 

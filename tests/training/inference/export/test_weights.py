@@ -190,11 +190,11 @@ def test_without_the_data_the_check_takes_random_numbers_unless_they_are_needed(
     opened = open_trained(trained, device="cpu")
     stages: list[str] = []
     gone = replace(opened, config=small_config(data={"path": "/nowhere"}))
-    assert samples_for(gone, "", stages.append, must=False) is None
+    exported = exportable(opened)
+    assert samples_for(gone, exported.plan, "", stages.append, must=False) is None
     assert stages[0].startswith("the check takes random numbers: ") and "/nowhere" in stages[0]
     with pytest.raises(UserError, match="/elsewhere"):
-        samples_for(opened, "/elsewhere", stages.append, must=True)
-    exported = exportable(opened)
+        samples_for(opened, exported.plan, "/elsewhere", stages.append, must=True)
     inputs = exported.noise(7)
     assert inputs["image"].shape == (7, 3, 16, 16)
     assert difference(exported.network.run(inputs), exported.network.run(inputs)) == 0.0
