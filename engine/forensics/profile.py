@@ -17,7 +17,7 @@ from engine.errors import UserError
 from engine.forensics.ablation import start_of, without_workers
 from engine.forensics.capture import kept_random_state
 from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE
-from engine.outputs.inference.whole_file import check_replaceable
+from engine.outputs.inference.whole_file import check_target
 from engine.outputs.profile_report import ProfileReport, ProfileRequest
 from engine.protocol.state import RunState, with_measured
 from engine.protocol.wire import state_from_text
@@ -34,9 +34,7 @@ _ROWS: Final = 25
 
 def profile(request: ProfileRequest) -> ProfileReport:
     """Profile the steps. Raises UserError if there is no readable checkpoint, or the trace cannot be written."""
-    if not request.output.parent.is_dir():
-        raise UserError(f"there is no directory {request.output.parent} for the trace; choose another --output")
-    check_replaceable(request.output, "--output")
+    check_target(request.output, "--output")
     config = without_workers(read_resolved(request.run_dir / CONFIG_FILE))
     payload, name = start_of(request.run_dir / CHECKPOINTS, request.checkpoint, config)
     task, device = load_task(config.task), choose_device(request.device)

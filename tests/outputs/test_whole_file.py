@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import UserError
-from engine.outputs.inference.whole_file import check_replaceable, write_whole
+from engine.outputs.inference.whole_file import check_target, write_whole
 
 
 def test_a_device_a_pipe_and_a_directory_are_not_replaced(tmp_path: Path) -> None:
@@ -16,10 +16,12 @@ def test_a_device_a_pipe_and_a_directory_are_not_replaced(tmp_path: Path) -> Non
     (tmp_path / "link").symlink_to("/dev/null")
     for name in (tmp_path / "pipe", tmp_path / "link", Path("/dev/full")):
         with pytest.raises(UserError, match=rf"--csv {name} is a device or a pipe, which would be replaced"):
-            check_replaceable(name, "--csv")
+            check_target(name, "--csv")
     with pytest.raises(UserError, match="is a directory: give a file"):
-        check_replaceable(tmp_path, "--csv")
-    check_replaceable(tmp_path / "new", "--csv")
+        check_target(tmp_path, "--csv")
+    with pytest.raises(UserError, match=r"there is no directory .*nowhere; choose another file"):
+        check_target(tmp_path / "nowhere" / "file", "--csv")
+    check_target(tmp_path / "new", "--csv")
 
 
 def test_the_file_that_a_link_leads_to_is_written_and_the_link_stays(tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 from engine.errors import UserError
 
 
-def check_replaceable(file: Path, option: str) -> None:
-    """Raise UserError if the `file` that an option names is a directory or a device, which no file may replace."""
+def check_target(file: Path, option: str) -> None:
+    """Raise UserError if the `file` that an option names has no directory, or is a directory or a device itself."""
+    if not file.parent.is_dir():
+        raise UserError(f"{option} {file}: there is no directory {file.parent}; choose another file")
     if file.is_dir():
         raise UserError(f"{option} {file} is a directory: give a file")
     if file.exists() and not file.is_file():

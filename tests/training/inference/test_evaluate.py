@@ -198,7 +198,13 @@ def test_any_task_has_its_metrics_measured(tmp_path: Path, capsys: pytest.Captur
     assert measured(tmp_path / "run", split="all").num_samples == 16
     assert main(["eval", str(tmp_path / "run"), "--csv", str(tmp_path / "rows.csv"), "--device", "cpu"]) == 2
     assert "measures no single" in capsys.readouterr().err
-    assert "closeness (the score)" in evaluated([str(tmp_path / "run")], capsys)
+    assert main(["eval", str(tmp_path / "run"), "--data", str(tmp_path / "none")]) == 2, "this task has data of its own"
+    assert "none does not exist" in capsys.readouterr().err
+    assert "closeness (the score)" in evaluated([str(tmp_path / "run"), "--output", str(tmp_path / "out")], capsys)
+    for name in ("worst.png", "regions.csv"):  # of an earlier evaluation of people
+        (tmp_path / "out" / name).touch()
+    evaluated([str(tmp_path / "run"), "--output", str(tmp_path / "out")], capsys)
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["evaluation.json"]
 
 
 def test_masks_of_the_true_labels_of_real_people_reach_a_high_precision(coco_person: Path) -> None:

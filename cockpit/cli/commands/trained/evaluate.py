@@ -26,8 +26,9 @@ from engine.outputs.inference.evaluation import (
     Examination,
     OnProgress,
 )
-from engine.outputs.inference.whole_file import check_replaceable, write_whole
+from engine.outputs.inference.whole_file import check_target, write_whole
 from engine.protocol.codec import Json
+from engine.runtime.start.preflight import check_data
 
 _BAR: Final = 24
 """Characters of the progress bar."""
@@ -43,8 +44,9 @@ def run_eval(
     Raises UserError if there is no such network or data, or a file cannot be written.
     """
     source = source_of(arguments)
+    check_data(arguments.data)
     if arguments.csv is not None:
-        check_replaceable(arguments.csv, "--csv")
+        check_target(arguments.csv, "--csv")
     output: Path | None = arguments.output
     if output is not None:
         _claim(output)
@@ -104,7 +106,10 @@ def _written(report: EvaluationReport, output: Path | None, rows: Path | None) -
         contents[rows] = _csv(found.rows)
     for file, content in contents.items():
         _write(file, content)
-    return (*contents, *(found.pictures if found else ()))
+    files = (*contents, *(found.pictures if found else ()))
+    for stale in {output / name for name in FILES} - {*files} if output is not None else ():  # of an earlier evaluation
+        stale.unlink(missing_ok=True)
+    return files
 
 
 def _csv(rows: Sequence[Mapping[str, Cell]]) -> str:

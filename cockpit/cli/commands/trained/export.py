@@ -19,6 +19,7 @@ from cockpit.text.format import escape_control
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.outputs.inference.export_report import SUFFIXES, ExportReport, ExportRequest, Int8Report
 from engine.protocol.codec import to_json
+from engine.runtime.start.preflight import check_data
 
 Say = Callable[[str], None]
 
@@ -32,6 +33,7 @@ def run_export(arguments: argparse.Namespace, export: Callable[[ExportRequest, S
     Raises UserError if there is no such network, a package is missing, or the file cannot be written.
     """
     source = source_of(arguments)
+    check_data(arguments.data)
     for package in _PACKAGES[arguments.format]:
         check_extra(package, "export", f"export --format {arguments.format}")
     request = ExportRequest(

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from engine.errors import UserError
 from engine.outputs.inference.export_report import ExportReport, ExportRequest, Int8Report
-from engine.outputs.inference.whole_file import check_replaceable
+from engine.outputs.inference.whole_file import check_target
 from engine.protocol.record import record
 from engine.task import Samples
 from engine.training.inference.export.metadata import description, run_dir_of, versions
@@ -80,9 +80,7 @@ def check_output(request: ExportRequest) -> None:
         raise UserError(
             f"--int8 quantizes ONNX files only: leave it out, or use --format onnx instead of {request.format}"
         )
-    if not request.output.parent.is_dir():
-        raise UserError(f"there is no directory {request.output.parent} for the file; choose another --output")
-    check_replaceable(request.output, "--output")
+    check_target(request.output, "--output")
     if request.output.exists() and not request.force:
         raise UserError(f"{request.output} exists: choose another --output, or replace it with --force")
 

@@ -75,9 +75,11 @@ def test_the_file_is_by_default_in_the_runs_directory(words: list[str], name: st
 
 def test_a_checkpoint_elsewhere_has_its_file_next_to_it(runs: Path, tmp_path: Path) -> None:
     (tmp_path / "copied.pt").write_bytes(b"weights")
-    (asked,) = ask(tmp_path / "copied.pt", "--format", "onnx", "--weights", "trained", "--force", "--data", "people")
+    (asked,) = ask(
+        tmp_path / "copied.pt", "--format", "onnx", "--weights", "trained", "--force", "--data", str(tmp_path)
+    )
     assert asked.output == tmp_path / "model.onnx" and asked.source == tmp_path / "copied.pt"
-    assert asked.weights == "trained" and asked.force and asked.data == "people"
+    assert asked.weights == "trained" and asked.force and asked.data == str(tmp_path)
     (asked,) = ask(tmp_path / "copied.pt", "--format", "onnx", "--output", "mine.onnx")
     assert asked.output == Path("mine.onnx")
 

@@ -209,7 +209,7 @@ def test_samples_are_spread_and_repeat_if_there_are_few() -> None:
     [
         ({"format": "torchscript", "int8": True}, "--int8 quantizes ONNX files only: .* instead of torchscript"),
         ({"format": "safetensors", "int8": True}, "--int8 quantizes ONNX files only: .* instead of safetensors"),
-        ({"output": Path("nowhere/model.onnx")}, "there is no directory nowhere for the file"),
+        ({"output": Path("nowhere/model.onnx")}, "there is no directory nowhere; choose"),
         ({"output": Path(".")}, "is a directory"),
         ({"source": Path("nothing.pt"), "output": Path("x.pt")}, "there is no checkpoint nothing.pt"),
     ],
