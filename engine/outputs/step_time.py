@@ -36,6 +36,8 @@ _GUARDS: Final = 0.15
 _TRANSFERS: Final = 0.15
 _OTHER: Final = 0.3
 """Shares of the time from which a part is the verdict."""
+_MOST: Final = 0.5
+"""Share of the time from which the network is the verdict."""
 _FEW_CHECKPOINTS: Final = 0.02
 """Share of the time for checkpoints that a verdict aims at."""
 _CROWDED: Final = 0.3
@@ -127,8 +129,13 @@ def _reasons(time: StepTime, settings: Settings) -> Iterator[str]:
         yield f"launch-bound: the GPU computes {time.gpu_load:.0f} % of the time: {how}"
     if time.share("other") >= _OTHER:
         yield f"{_percent(time, 'other')} outside the step, in monitors and the journal: a larger training.batch_size"
-    network = time.share("forward") + time.share("backward") + time.share("optimizer")
-    yield f"bound by the network, which takes {100 * network:.0f} % of the time: nothing else is worth a change"
+    yield _of_network(time.share("forward") + time.share("backward") + time.share("optimizer"))
+
+
+def _of_network(share: float) -> str:
+    if share < _MOST:
+        return f"in many parts, of which the network takes {100 * share:.0f} %: a larger training.batch_size"
+    return f"bound by the network, which takes {100 * share:.0f} % of the time: nothing else is worth a change"
 
 
 def _percent(time: StepTime, part: str) -> str:

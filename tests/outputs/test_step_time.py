@@ -70,6 +70,11 @@ def _time(gpu_load: float | None = None, **shares: float) -> StepTime:
             Settings(),
             "bound by the network, which takes 97 % of the time: nothing else is worth a change",
         ),
+        (
+            _time(data_wait=15, guards=10, validation=8, checkpoint=4, other=25),
+            Settings(),
+            "in many parts, of which the network takes 38 %: a larger training.batch_size",
+        ),
     ],
 )
 def test_the_verdict_names_the_largest_removable_part_and_what_to_change(

@@ -75,13 +75,15 @@ def _has_checkpoints(directory: Path) -> bool:
         ) from error
 
 
-def _all_done(payload: Mapping[str, Any], config: RunConfig) -> tuple[str, str] | None:
-    """Return the whole length of a run, and the option that makes it longer; `None` if steps are left to do."""
+def _all_done(payload: Mapping[str, Any], config: RunConfig) -> tuple[str, str, int] | None:
+    """Return how far a run is, the option that makes it longer, and its value; `None` if steps are left to do."""
     training, (epoch, _) = config.training, payload["position"]
     out_of_steps = 0 < training.max_steps <= payload["step"]
     if payload["validation_due"] or not (epoch >= training.epochs or out_of_steps):
         return None
-    return (f"{payload['step']} steps", "--max-steps") if out_of_steps else (f"{epoch} epochs", "--epochs")
+    if out_of_steps:
+        return f"{payload['step']} steps", "--max-steps", training.max_steps
+    return f"{epoch} epochs", "--epochs", training.epochs
 
 
 def _start_of_branch(request: RunRequest, parent: Parent) -> Start:
@@ -97,7 +99,8 @@ def _start_of_branch(request: RunRequest, parent: Parent) -> Start:
         raise UserError(f"{path.name} of {parent.run!r} is of step {payload['step']}, not {parent.step}")
     if done := _all_done(payload, request.config):
         earlier = f"branch from an earlier step with --from, or give a larger {done[1]}"
-        raise UserError(f"at step {payload['step']} the run {parent.run!r} has done its {done[0]}: {earlier}")
+        here = f"at step {payload['step']} the run {parent.run!r} has done {done[0]}"
+        raise UserError(f"{here}, and a branch with {done[1]} {done[2]} ends there: {earlier}")
     return Start(payload, parent=parent)
 
 

@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,9 @@ def test_people_read_where_it_is_and_what_can_be_done_in_80_columns(
     assert "  open its screen: python main.py attach live" in lines
     assert "  steer it: python main.py send live pause" in lines
     assert "  watch it: python main.py events live --follow" in lines
+    live.record_state(replace(RUNNING, activity=Activity.PAUSED))
+    live.flush()
+    assert "  steer it: python main.py send live resume" in call("status", "live", "--runs-dir", "runs")[1]
 
 
 def test_a_run_that_is_over_says_how_to_go_on(call: Call, runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

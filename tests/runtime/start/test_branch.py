@@ -128,7 +128,8 @@ def test_another_step_and_other_settings_take_effect_from_the_fork_on(home: Path
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "at step 7 the run 'base' has done its 7 steps: branch from an earlier step with --from"),
+        ([], "at step 7 the run 'base' has done 7 steps, and a branch with --max-steps 7 ends there: branch from an"),
+        (["--max-steps", "2"], "has done 7 steps, and a branch with --max-steps 2 ends there: branch from an earlier"),
         (
             ["--max-steps", "9", "--set", "model.unet_width=8"],
             "branch with the model keys that 'base' was trained with",

@@ -124,7 +124,7 @@ def _next(path: Path, status: dict[str, Json], outcome: RunSummary | None) -> It
     """Yield the commands that make sense next."""
     if status["alive"]:
         yield f"open its screen: {command_for(path, 'attach')}"
-        yield f"steer it: {command_for(path, 'send', 'pause')}"
+        yield f"steer it: {command_for(path, 'send', 'resume' if status['state'] == 'paused' else 'pause')}"
         yield f"watch it: {command_for(path, 'events', '--follow')}"
     else:
         yield from way_on(outcome) if outcome is not None else ()
