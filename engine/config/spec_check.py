@@ -20,6 +20,9 @@ _KINDS: Final = {
     "unsupported": Unsupported,
 }
 
+_TAKEN: Final = {"term": "total", "metric": "loss"}
+"""Names whose metrics, `loss/total` and `val/loss`, every run has."""
+
 
 def spec_mistake(spec: TaskSpec) -> str:
     """Return the first mistake in `spec`, without a full stop; an empty string if there is none."""
@@ -111,6 +114,8 @@ def _odd_names(kind: str, names: tuple[str, ...]) -> Iterator[str]:
             yield f"a {kind} is called {name!r}; write a name of letters, digits and underscores"
         if count > 1:
             yield f"{count} {kind}s are called {name!r}"
+        if name == _TAKEN.get(kind):
+            yield f"a {kind} is called {name!r}, the name of the sum of all losses in the journal: rename it"
 
 
 def _phases(spec: TaskSpec) -> Iterator[str]:

@@ -73,6 +73,30 @@ def test_steps_recorded_together_are_the_same(runs: Path, tmp_path: Path, monkey
         assert list(together[0][number]) == list(row)
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_the_total_is_the_sum_also_if_a_term_and_a_part_have_its_name(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, together: bool
+) -> None:
+    for module in () if together else (step_table, step_records):
+        monkeypatch.setattr(module, "is_plain", lambda reading: False)  # pyright: ignore[reportUnknownLambdaType]
+    model = torch.nn.ModuleDict({"total": torch.nn.Linear(2, 1), "other": torch.nn.Linear(2, 1)})
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    norms: list[float] = []
+    with Cockpit(model, optimizer, run="one", runs_dir=runs) as cockpit:
+        for x in cockpit.steps([torch.rand(3, 2) for _ in range(6)]):
+            cockpit.loss(
+                {"total": model["total"](x).square().mean(), "other": model["other"](x).exp().mean()}
+            ).backward()
+            norms.append(
+                float(torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None]))
+            )
+            optimizer.step()
+            optimizer.zero_grad()
+    for row, norm in zip(rows(runs / "one").values(), norms, strict=True):
+        assert row["loss/total"] == pytest.approx(row["loss_raw/total"] + row["loss_raw/other"])
+        assert row["grad_norm/total"] == pytest.approx(norm, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("square", "loss", "counts", "is_finite", "is_bad_elsewhere"),
     [

@@ -17,6 +17,9 @@ SCORED = {"metrics": (Metric("m"),), "score": "m"}
     [
         (TaskSpec(**SCORED), "the spec has no loss term"),
         (TaskSpec(terms=(Term("a"), Term("a")), **SCORED), "2 terms are called 'a'"),
+        (TaskSpec(terms=(Term("total"), Term("a")), **SCORED), "a term is called 'total', the name of the sum of all"),
+        (TaskSpec(terms=(Term("a"),), metrics=(Metric("loss"), Metric("m")), score="m"), "a metric is called 'loss'"),
+        (TaskSpec(terms=(Term("loss"),), metrics=(Metric("total"),), score="total"), ""),
         (TaskSpec(terms=(Term("a b"),), **SCORED), "a term is called 'a b'"),
         (TaskSpec(terms=(Term("a"),)), "the score '' is not among the metrics: there is none"),
         (TaskSpec(terms=(Term("a", "c"),), components=(Component("c"),), **SCORED), "every loss term belongs to"),

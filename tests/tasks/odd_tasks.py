@@ -321,6 +321,13 @@ class HostRandom(Right):
         return features * (random.random() + float(np.random.rand())), more
 
 
+class TotalPart(Right):
+    def build_model(self, config):
+        net = Net()
+        net.total = nn.Linear(2, 2)
+        return net
+
+
 class Masked(Right):
     """Right too: a buffer holds infinities, as the mask of an attention does, and another one has no value yet."""
 

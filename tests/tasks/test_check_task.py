@@ -80,6 +80,7 @@ def test_a_right_task_trains_with_its_components(tmp_path: Path, name: str) -> N
             "ComplexBuffer",
             "'body.angles' cannot be in a checkpoint: it holds tensors that are sparse, quantized, complex",
         ),
+        ("TotalPart", "a child is called 'total', the name of the norm of all gradients in the journal: rename it"),
         ("MetaNetwork", "'body.weight' is on the device 'meta' and has no values"),
         ("OddTap", "tap() names the component 'extras', which the spec lacks: did you mean 'extra'?"),
         ("LossSum", "losses() returns a Tensor, not tensors by name"),

@@ -6,12 +6,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 from torch import Tensor
 
 from engine.adapters.hooks.update_judge import Update
 from engine.protocol.record import record
+
+V = TypeVar("V")
 
 NOTHING: Final[Mapping[str, float]] = MappingProxyType({})
 """No numbers."""
@@ -57,12 +59,17 @@ def values_of(reading: StepReading) -> dict[str, float]:
     total = raw.pop("", None)
     if total is None:
         total = sum(value * weights.get(name, 1.0) for name, value in raw.items()) if raw else math.nan
+    named = {f"loss/{name}": value * weights.get(name, 1.0) for name, value in raw.items()}
     return {
-        "loss/total": total,
-        **{f"loss/{name}": value * weights.get(name, 1.0) for name, value in raw.items()},
+        **with_total("loss", total, named),
         **{f"loss_raw/{name}": value for name, value in raw.items()},
         **{f"log/{name}": number_of(value) for name, value in reading.logged.items()},
     }
+
+
+def with_total(kind: str, total: V, named: Mapping[str, V]) -> dict[str, V]:
+    """Return the total of a kind of metrics and the single ones, among which one of the name `total` is left out."""
+    return {f"{kind}/total": total, **named, **{f"{kind}/total": total}}
 
 
 def number_of(value: float | Tensor) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from engine.adapters.hooks.gradient_reader import listed, part_norms
 from engine.adapters.run.attached_state import Attachable
 from engine.adapters.steps.arrival import bring_to_host
-from engine.adapters.steps.step_reading import StepReading, Verdict, values_of, verdict_of
+from engine.adapters.steps.step_reading import StepReading, Verdict, values_of, verdict_of, with_total
 from engine.adapters.steps.step_table import in_tables, is_plain, table_of
 from engine.journal.transaction import StepPoints
 from engine.protocol.events import AlertRaised, Event, SpikeDetected, StepSkipped
@@ -125,10 +125,10 @@ class StepRecords:
         """
         values = values_of(reading)
         verdict = verdict_of(reading)
+        norms = {f"grad_norm/{part}": norm for part, norm in part_norms(reading.update.norms).items()}
         metrics: dict[str, float] = {
             **values,
-            "grad_norm/total": verdict.grad_norm,
-            **{f"grad_norm/{part}": norm for part, norm in part_norms(reading.update.norms).items()},
+            **with_total("grad_norm", verdict.grad_norm, norms),
             **{f"weight_norm/{part}": norm for part, norm in reading.weight_norms.items()},
             "lr": reading.update.lr,
             "samples_per_second": reading.samples / reading.seconds,

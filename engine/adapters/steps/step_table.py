@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.adapters.steps.step_reading import StepReading, number_of
+from engine.adapters.steps.step_reading import StepReading, number_of, with_total
 from engine.journal.transaction import StepPoints
 from engine.protocol.record import record
 from engine.protocol.state import RunState
@@ -105,8 +105,7 @@ def table_of(readings: Sequence[StepReading], *, knows_data: bool) -> StepTable:
     for place, name in enumerate(first.logged, end):
         columns[f"log/{name}"] = rows[:, place]
     end += len(first.logged)
-    columns["grad_norm/total"] = rows[:, end]
-    columns |= _part_norms(first.update.norms[0].part_of, readings)
+    columns |= with_total("grad_norm", rows[:, end], _part_norms(first.update.norms[0].part_of, readings))
     for place, name in enumerate(first.weight_norms, end + 5):
         columns[f"weight_norm/{name}"] = rows[:, place]
     columns["lr"] = rows[:, end + 1]
@@ -141,8 +140,8 @@ def _add_losses(columns: dict[str, Floats], first: StepReading, raw: Floats) -> 
         columns["loss/total"] = raw[:, 0]
         return
     weighted = [raw[:, place] * first.terms.get(name, 1.0) for place, name in enumerate(names)]
-    columns["loss/total"] = sum(weighted[1:], weighted[0]) if weighted else np.full(len(raw), math.nan)
-    columns |= {f"loss/{name}": values for name, values in zip(names, weighted, strict=True)}
+    total = sum(weighted[1:], weighted[0]) if weighted else np.full(len(raw), math.nan)
+    columns |= with_total("loss", total, {f"loss/{name}": term for name, term in zip(names, weighted, strict=True)})
     columns |= {f"loss_raw/{name}": raw[:, place] for place, name in enumerate(names)}
 
 

@@ -112,6 +112,8 @@ def _mistakes_in_parts(spec: TaskSpec, model: nn.Module) -> Iterator[str]:
         yield "none of its parameters has requires_grad: there is nothing to train"
     for name, _ in model.named_parameters(recurse=False):
         yield f"the parameter {name!r} is in no named child: put it into a module of its own, since parts are monitored"
+    if "total" in parts:
+        yield "a child is called 'total', the name of the norm of all gradients in the journal: rename it"
     for part, module in parts.items():
         for name, parameter in module.named_parameters():
             if (other := held.setdefault(id(parameter), part)) != part:
