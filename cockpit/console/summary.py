@@ -116,7 +116,10 @@ def _reached(outcome: RunSummary) -> str:
     if best is None:
         parts += [] if outcome.attached and not state.spec.score else ["never validated"]
     else:
-        parts += [f"{state.spec.score_title} {number(state.score)}", f"best {best.score:.4f} at step {best.step}"]
+        parts += [
+            f"{escape_control(state.spec.score_title)} {number(state.score)}",
+            f"best {best.score:.4f} at step {best.step}",
+        ]
     return ", ".join(parts)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from cockpit.console.summary import read_outcome, resume_command, summary_lines
 from engine.journal.reader import JournalReader
 from engine.protocol import events as e
 from engine.protocol.events import Status
+from engine.protocol.task_spec import Metric
 from tests.console.scripted import ScriptedRun
 
 
@@ -116,6 +119,15 @@ def test_the_reason_cannot_act_on_the_terminal(run: ScriptedRun) -> None:
     run.note(e.RunFinished("\x1b[2Jstopped", 5.0))
 
     assert "calm: \\x1b[2Jstopped after 5 s" in summary(run)
+
+
+def test_the_title_of_a_score_cannot_act_on_the_terminal(run: ScriptedRun) -> None:
+    with closing(JournalReader(finished(run).directory)) as reader:
+        outcome = read_outcome(reader, run.directory)
+    assert outcome is not None
+    spec = replace(outcome.state.spec, metrics=(Metric("miou", "mIoU\x1b[2J\n"),))
+    lines = [line.plain for line in summary_lines(replace(outcome, state=replace(outcome.state, spec=spec)))]
+    assert any("mIoU\\x1b[2J\\n 0.4, best" in line for line in lines)
 
 
 def test_a_run_that_was_cut_off_says_so(run: ScriptedRun) -> None:

@@ -159,11 +159,11 @@ def _table(report: EvaluationReport, groups: Sequence[EvaluatedGroup]) -> list[l
     names = list(dict.fromkeys(name for group in groups for name in group.numbers))
     head = [
         ["", *(group.name for group in groups)],
-        [f"{report.sample_noun}s", *(str(group.count) for group in groups)],
+        [escape_control(f"{report.sample_noun}s"), *(str(group.count) for group in groups)],
     ]
     rows = [
         [
-            f"{titles.get(name, name.replace('_', ' '))}{' (the score)' if name == report.score else ''}",
+            escape_control(titles.get(name, name.replace("_", " "))) + (" (the score)" if name == report.score else ""),
             *(_number(group.numbers.get(name, math.nan)) for group in groups),
         ]
         for name in names
