@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from engine.config.tree import RunConfig
+from engine.outputs.preview_file import Plane, Preview
 from engine.protocol.task_spec import Component, Metric, Phase, TaskSpec, Term
 from engine.task import Splits
 from engine.training.data.from_dataset import from_dataset
@@ -319,6 +320,56 @@ class HostRandom(Right):
     def forward(self, model, batch, active, tap):
         features, more = super().forward(model, batch, active, tap)
         return features * (random.random() + float(np.random.rand())), more
+
+
+class Pictured(Right):
+    """Right too: with pictures, and an error of each sample."""
+
+    plane = Plane("image", "rgb", np.zeros((4, 5, 3), np.uint8))
+    grid = np.zeros((4, 4, 3), np.uint8)
+
+    def sample_errors(self, outputs, batch, config):
+        return outputs[0].sum(1)
+
+    def preview(self, outputs, batch, sample_id, row):
+        return Preview(sample_id, (self.plane, Plane("mask", "classes", np.zeros((4, 5), bool))))
+
+    def preview_grid(self, previews):
+        return self.grid
+
+
+class OddErrors(Pictured):
+    def sample_errors(self, outputs, batch, config):
+        return outputs[0]
+
+
+class NoPreview(Pictured):
+    def preview(self, outputs, batch, sample_id, row):
+        return {"image": self.plane}
+
+
+class NoPlane(Pictured):
+    plane = np.zeros((4, 5, 3), np.uint8)
+
+
+class OddKind(Pictured):
+    plane = Plane("image", "grey", np.zeros((4, 5), np.uint8))
+
+
+class WidePlane(Pictured):
+    plane = Plane("image", "scalar", np.zeros((4, 5)))
+
+
+class SamePlanes(Pictured):
+    plane = Plane("mask", "classes", np.zeros((4, 5), np.uint8))
+
+
+class OtherSize(Pictured):
+    plane = Plane("truth", "classes", np.zeros((3, 5), np.uint8))
+
+
+class NoGrid(Pictured):
+    grid = None
 
 
 class TotalPart(Right):

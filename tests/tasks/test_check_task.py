@@ -30,7 +30,7 @@ def run_task(directory: Path, name: str, *settings: str) -> int:
     return run(directory, load_config("", (f"task={FILE}:{name}", *FEW, *settings)))
 
 
-@pytest.mark.parametrize("name", ["Right", "OtherOrder"])
+@pytest.mark.parametrize("name", ["Right", "OtherOrder", "Pictured"])
 def test_a_right_task_trains_with_its_components(tmp_path: Path, name: str) -> None:
     assert run_task(tmp_path / "run", name, "components.extra=true") == 0
     raw = [series(tmp_path / "run", f"loss_raw/{term}")[1] for term in ("error", "extra")]
@@ -80,6 +80,14 @@ def test_a_right_task_trains_with_its_components(tmp_path: Path, name: str) -> N
             "ComplexBuffer",
             "'body.angles' cannot be in a checkpoint: it holds tensors that are sparse, quantized, complex",
         ),
+        ("OddErrors", "sample_errors() must return one number per sample, not the shape (2, 3)"),
+        ("NoPreview", "preview() returns a dict: return Preview(sample_id, planes)"),
+        ("NoPlane", "preview() returns a ndarray among the planes, which is no Plane"),
+        ("OddKind", "the plane 'image' of the kind 'grey': there are rgb, classes, scalar, signed"),
+        ("WidePlane", "the plane 'image' of the kind 'scalar' not as an array of uint8 with the shape (height, width)"),
+        ("SamePlanes", "preview() returns two planes with the same name and kind"),
+        ("OtherSize", "preview() returns planes of classes that differ in size"),
+        ("NoGrid", "preview_grid() must return one picture as an array of uint8: (height, width, 3)"),
         ("TotalPart", "a child is called 'total', the name of the norm of all gradients in the journal: rename it"),
         ("MetaNetwork", "'body.weight' is on the device 'meta' and has no values"),
         ("OddTap", "tap() names the component 'extras', which the spec lacks: did you mean 'extra'?"),

@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 from engine.config.tree import RunConfig
 from engine.errors import UserError, did_you_mean
 from engine.protocol.task_spec import TaskSpec
+from engine.runtime.start.check_previews import check_previews
 from engine.task import Samples, Splits, Tap, Task, Tensors, untapped
 from engine.training.checkpoint.random_states import host_random_states_kept
 from engine.training.checkpoint.values import NOT_PLAIN, is_plain
@@ -96,10 +97,10 @@ def check_task(task: Task, config: RunConfig, model: nn.Module, splits: Splits) 
         host_random_states_kept(),
         torch.no_grad(),
     ):
-        batch = _batch(splits.train, device)
+        batch, _ = _batch(splits.train, device)
         for on in dict.fromkeys((config.active_components(), _all_compatible(spec))):
             _try_losses(objective, model, batch, on)
-        _try_scores(objective, model, _batch(splits.val, device))
+        _try_scores(objective, model, *_batch(splits.val, device))
     model.train(is_training)
 
 
@@ -126,11 +127,13 @@ def _mistakes_in_parts(spec: TaskSpec, model: nn.Module) -> Iterator[str]:
             )
 
 
-def _batch(samples: Samples, device: torch.device) -> Tensors:
+def _batch(samples: Samples, device: torch.device) -> tuple[Tensors, tuple[str, ...]]:
+    """Return the first samples and their names."""
     first = [samples.sample(0, index) for index in range(min(_TRIED, len(samples)))]
     if not (tensors := stacked(first)):
         raise UserError("the samples hold no tensors: give at least one by name")
-    return {name: tensor.to(device) for name, tensor in tensors.items()}
+    names = tuple(sample.sample_id for sample in first)
+    return {name: tensor.to(device) for name, tensor in tensors.items()}, names
 
 
 def _all_compatible(spec: TaskSpec) -> frozenset[str]:
@@ -173,7 +176,7 @@ def _check_scalar(term: str, value: Any) -> None:
         )
 
 
-def _try_scores(objective: Objective, model: nn.Module, batch: Tensors) -> None:
+def _try_scores(objective: Objective, model: nn.Module, batch: Tensors, sample_ids: tuple[str, ...]) -> None:
     task = objective.task
     outputs = objective.outputs(model, batch, objective.config.active_components(), untapped, None)
     sums: Any = task.score(outputs, batch, objective.config)
@@ -183,6 +186,7 @@ def _try_scores(objective: Objective, model: nn.Module, batch: Tensors) -> None:
     if not isinstance(metrics, Mapping):
         raise UserError(f"metrics() returns a {type(metrics).__name__}, not numbers by name")
     _check_metrics(metrics, task.spec)
+    check_previews(task, objective.config, outputs, batch, sample_ids)
 
 
 def _check_metrics(metrics: Mapping[str, object], spec: TaskSpec) -> None:
