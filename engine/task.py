@@ -310,8 +310,9 @@ def load_task(where: str = "") -> Task:
     `where` is `package.module:Class`, `FILE.py:Class`, or an empty string for the default task. Raises UserError if the
     class does not exist, lacks a member or has a contradictory spec.
     """
+    made = task_class(where)
     try:
-        task: Task = task_class(where)()
+        task: Task = made()
     except TypeError as error:
         raise UserError(f"the task {where!r} cannot be made: {error}; its class takes no arguments") from error
     except Exception as error:  # a task's own code may raise anything

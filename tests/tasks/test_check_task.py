@@ -153,6 +153,12 @@ def test_a_network_with_infinities_in_a_buffer_is_opened_and_inherited(tmp_path:
     assert inherited.event.missing == ()
 
 
+def test_a_task_whose_file_is_gone_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"gone\.py:Task' cannot be loaded: \[Errno 2\] No such file") as caught:
+        load_task(f"{tmp_path}/gone.py:Task")
+    assert "__init__" not in str(caught.value)
+
+
 def test_a_file_that_ends_the_program_is_named(tmp_path: Path) -> None:
     file = tmp_path / "ends_the_program.py"
     file.write_text("import sys\nsys.exit(3)\n")
