@@ -238,7 +238,8 @@ def _check_format(connection: sqlite3.Connection, file: Path, *, create: bool) -
     if found == 0:
         raise UserError(f"{file} is not a journal of a run; {_MEND}")
     if found != FORMAT:
-        raise UserError(f"{file} is a journal of format {found}, and this program reads format {FORMAT}")
+        reads = f"this program reads format {FORMAT}: use the version that wrote it"
+        raise UserError(f"{file} is a journal of format {found}, and {reads}")
     if create and not has_layers(connection):
         connection.execute(_LAYERS_SCHEMA)
 

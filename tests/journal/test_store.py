@@ -133,7 +133,7 @@ def test_a_journal_of_another_format_is_named(tmp_path: Path) -> None:
     create_journal(tmp_path).close()
     with closing(sqlite3.connect(tmp_path / JOURNAL_FILE)) as other:
         other.execute(f"PRAGMA user_version = {FORMAT + 1}")
-    with pytest.raises(UserError, match=f"format {FORMAT + 1}, and this program reads format {FORMAT}"):
+    with pytest.raises(UserError, match=f"format {FORMAT + 1}, and this program reads format {FORMAT}: use the ver"):
         open_readable(tmp_path)
 
 
