@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing, suppress
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -34,11 +34,15 @@ class OtherRun:
         self._loader = HistoryLoader(self.history, open_tail)
         self._tail = open_tail()
         self._version = -1
+        self._failure = ""
 
     def poll(self) -> None:
         """Read what is new; a journal that cannot be read now leaves what was known."""
-        with suppress(UserError):
+        try:
             self._look()
+            self._failure = ""
+        except UserError as error:
+            self._failure = "" if self.is_live else str(error)  # of a live run the next look may succeed
 
     def _look(self) -> None:
         version = self._tail.version()
@@ -48,9 +52,14 @@ class OtherRun:
             self._loader.look(self._tail)
         self._version = version
 
+    @property
+    def failure(self) -> str:
+        """Why the rows could not be read; an empty string if they could."""
+        return self._failure or self._loader.failure
+
     def is_loading(self) -> bool:
         """Return whether rows that the journal had at the last look are not read yet."""
-        return not self._loader.failure and (self.history.loading < 1 or self._loader.behind)
+        return not self.failure and (self.history.loading < 1 or self._loader.behind)
 
     def close(self) -> None:
         """Stop reading and close the journal."""

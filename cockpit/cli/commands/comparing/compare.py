@@ -72,10 +72,12 @@ def checked_keys(runs: Sequence[ComparedRun], keys: Sequence[str] | None) -> tup
 
 
 def _load(run: ComparedRun) -> None:
-    """Wait until the whole journal is read."""
+    """Wait until the whole journal is read. Raises UserError if that is impossible."""
     while run.curves.is_loading():
         time.sleep(_PAUSE)
         run.poll()
+    if run.curves.failure:
+        raise UserError(run.curves.failure)
 
 
 def _text(runs: Sequence[ComparedRun], keys: Sequence[str], arguments: argparse.Namespace) -> Iterator[str]:

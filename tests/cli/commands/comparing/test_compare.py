@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -78,3 +81,20 @@ def test_without_keys_the_usual_metrics_are_compared(runs_dir: Path, capsys: pyt
         "val/miou",
         "grad_norm/total",
     ]
+
+
+def test_a_run_whose_rows_are_damaged_is_refused(
+    runs_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("base", "other_run"):
+        shutil.copytree(runs_dir / name, tmp_path / name)
+    journal = tmp_path / "base" / "run.sqlite"
+    with closing(sqlite3.connect(journal)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'steps'").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    with journal.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    assert compare(tmp_path, "base", "other_run", "--keys", "lr") == 2
+    assert "base/run.sqlite: database disk image is malformed" in capsys.readouterr().err
