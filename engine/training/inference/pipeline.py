@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import torch
 
+from engine.errors import UserError
 from engine.outputs.inference.prediction import ImageResult, OnImage
 from engine.task import Predictor, Prepared, Tensors, UnusableSample
 from engine.training.data.threads import Crew
@@ -166,12 +167,17 @@ class Pipeline:
         return shares
 
     def _compute(self, shares: Sequence[_Share]) -> list[Any]:
-        """Return the answers of a batch, in a thread."""
+        """Return the answers of a batch, in a thread. Raises UserError unless there is one for each sample."""
         if self._is_cancelled:
             return []
         began = time.perf_counter()
         answers = list(self._predictor.answers(self._network(_joined(shares))))
         self._seconds.append(time.perf_counter() - began)
+        if len(answers) != (count := sum(share.stop - share.start for share in shares)):
+            raise UserError(
+                f"the predictor's answers() returns {len(answers)} answers for {count} samples: return one for each "
+                "sample that read() counts"
+            )
         return answers
 
     def _collect(self) -> None:

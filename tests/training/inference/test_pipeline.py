@@ -12,6 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from engine.errors import UserError
 from engine.outputs.inference.prediction import ImageResult
 from engine.task import Prepared, Tensors, UnusableSample
 from engine.training.inference.pipeline import Pipeline
@@ -158,3 +159,13 @@ def test_a_file_that_cannot_be_written_ends_the_prediction() -> None:
 def test_no_readable_image_is_no_fault_of_the_network() -> None:
     sizes, shown = run(Counted([-1, -1]), 4)
     assert sizes == [] and [result.problems for result in shown] == [("broken",), ("broken",)]
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_other_answers_than_samples_are_one_sentence(monkeypatch: pytest.MonkeyPatch, change: int) -> None:
+    """Without it all images after the first missing answer were left out, or got those of others."""
+    predictor = Counted([2, 1])
+    monkeypatch.setattr(predictor, "answers", lambda outputs: [0] * (len(outputs) + change))  # pyright: ignore
+    pipeline = Pipeline(predictor, lambda batch: batch["x_N"], batch_size=4, on_image=lambda *_: None)
+    with pytest.raises(UserError, match=rf"answers\(\) returns {3 + change} answers for 3 samples"):
+        pipeline.run()
