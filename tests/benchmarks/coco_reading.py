@@ -36,7 +36,8 @@ print(*seconds, peak / 1024)
 READERS = {
     "json.load": "import json; json.load(open(Path(sys.argv[1]) / 'annotations/instances_train2017.json', 'rb'))",
     "data inspect": (
-        "from engine.tasks.person.data.readers.inspect import inspect_dataset; inspect_dataset(Path(sys.argv[1]))"
+        "from engine.tasks.person.data.readers.reports.inspect import inspect_dataset\n"
+        "inspect_dataset(Path(sys.argv[1]))"
     ),
     "index": "from engine.tasks.person.data.readers.index import index_dataset; index_dataset(Path(sys.argv[1]))",
 }

@@ -102,7 +102,8 @@ class PersonTask:
         'use_crowds' reads crowd annotations as people. Raises UserError if the layout is unknown.
         """
         from engine.tasks.person.data.readers.coco.reader import CocoOptions  # noqa: PLC0415
-        from engine.tasks.person.data.readers.inspect import inspect_dataset, report_lines  # noqa: PLC0415
+        from engine.tasks.person.data.readers.reports.inspect import inspect_dataset  # noqa: PLC0415
+        from engine.tasks.person.data.readers.reports.inspection_text import report_lines  # noqa: PLC0415
 
         coco = CocoOptions(options.get("use_crowds", False), on_progress)
         report = inspect_dataset(path, pictures=pictures, options=coco)
@@ -114,7 +115,8 @@ class PersonTask:
         'use_crowds' reads crowd annotations as people. Raises UserError if the layout is unknown or there is no region.
         """
         from engine.tasks.person.data.readers.coco.reader import CocoOptions  # noqa: PLC0415
-        from engine.tasks.person.data.readers.statistics import measure_dataset, statistics_lines  # noqa: PLC0415
+        from engine.tasks.person.data.readers.reports.statistics import measure_dataset  # noqa: PLC0415
+        from engine.tasks.person.data.readers.reports.statistics_text import statistics_lines  # noqa: PLC0415
 
         report = measure_dataset(path, CocoOptions(options.get("use_crowds", False), on_progress))
         return Statistics(tuple(statistics_lines(report)), report)

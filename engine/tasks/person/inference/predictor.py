@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -29,6 +27,7 @@ from engine.tasks.person.inference.boxes.plan import plan_images
 from engine.tasks.person.inference.overlay import ShownPerson, draw_overlay
 from engine.tasks.person.inference.paste import PastedRegion, paste_region
 from engine.tasks.person.inference.png_file import write_png
+from engine.tasks.person.inference.results_file import ResultsFile
 from engine.tasks.person.inference.run_lengths import encode_mask
 from engine.tasks.person.model.network import Outputs
 
@@ -77,7 +76,7 @@ class PersonPredictor:
         self._request = request
         self._recipe = recipe_for(config.data, config.model, seed=0, training=False)
         self._no_input = torch.zeros(0, 3, *config.model.roi_shape)
-        self._results = _ResultsFile(_claimed(request))
+        self._results = ResultsFile(_claimed(request))
 
     def read(self, index: int) -> Prepared:
         """Return the regions of an image's boxes. Raises UnusableSample if the image cannot be read."""
@@ -143,39 +142,6 @@ class PersonPredictor:
         whole_HW = np.zeros((size[1], size[0]), dtype=np.uint8)
         whole_HW[person.row : person.row + height, person.column : person.column + width][person.mask_HW] = 255
         write_png(self._request.output / MASKS / name, Image.fromarray(whole_HW))
-
-
-class _ResultsFile:
-    """The JSON list of results, written image by image to a temporary file that is renamed at the end."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
-        self._opened: TextIO | None = self._partial.open("w", encoding="utf-8")
-        self._is_empty = True
-
-    def add(self, entries: Sequence[dict[str, Any]]) -> None:
-        """Append entries, one per line."""
-        assert self._opened is not None
-        for entry in entries:
-            self._opened.write(("[\n" if self._is_empty else ",\n") + json.dumps(entry))
-            self._is_empty = False
-
-    def finish(self) -> Path:
-        """Complete and rename the file."""
-        assert self._opened is not None
-        self._opened.write("[]\n" if self._is_empty else "\n]\n")
-        self._opened.close()
-        self._opened = None
-        self._partial.replace(self._file)
-        return self._file
-
-    def cancel(self) -> None:
-        """Remove the temporary file; do nothing after `finish`."""
-        if self._opened is not None:
-            self._opened.close()
-            self._opened = None
-            self._partial.unlink(missing_ok=True)
 
 
 def _claimed(request: PredictRequest) -> Path:

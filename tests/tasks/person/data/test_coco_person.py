@@ -12,7 +12,7 @@ from pycocotools.coco import COCO
 
 from engine.tasks.person.config import ModelConfig, PersonDataConfig
 from engine.tasks.person.data.readers.index import index_dataset
-from engine.tasks.person.data.readers.inspect import inspect_dataset
+from engine.tasks.person.data.readers.reports.inspect import inspect_dataset
 from engine.tasks.person.data.sources import Splits, open_splits
 
 REAL = Path(__file__).parents[5] / "shared" / "data" / "coco_person"

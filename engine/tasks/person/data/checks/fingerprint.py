@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from engine.tasks.person.data.readers.coco.people import CocoScene
-from engine.tasks.person.data.readers.masks.folders import MaskScene
+from engine.tasks.person.data.readers.masks.split_reading import MaskScene
 from engine.tasks.person.data.readers.scenes import Scene
 
 NUM_SIZED: Final = 1_000

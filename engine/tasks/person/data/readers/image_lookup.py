@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
-from urllib.parse import parse_qs, unquote, urlsplit
 
 from engine.task import UnusableSample
 from engine.tasks.person.data.readers.coco.values import shown
+from engine.tasks.person.data.readers.spellings import fold, plain_name, spellings
 
 IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jfif", ".ppm")
 
@@ -23,8 +22,6 @@ MAX_DEPTH: Final = 6
 """Maximum depth of the search below the data's root."""
 
 _NO_IMAGES: Final = re.compile(r"(?i)\..*|__macosx|.*mask.*|segmentation.*|labels?|annotations?")
-_UPLOAD_HASH: Final = re.compile(r"[0-9a-f]{8}-(?=.)")
-"""The prefix that Label Studio adds to the name of an uploaded file."""
 
 
 class ImageFinder:
@@ -92,8 +89,8 @@ class ImageFinder:
         if self._by_plain_name is None:
             self._by_plain_name = {}
             for file in (file for files in (self._tree or {}).values() for file in files):
-                self._by_plain_name.setdefault(_plain(file.name), []).append(file)
-        return self._by_plain_name.get(_plain(wanted.name), [])
+                self._by_plain_name.setdefault(plain_name(file.name), []).append(file)
+        return self._by_plain_name.get(plain_name(wanted.name), [])
 
     def _choose(self, found: list[Path]) -> Path:
         """Return the file in the most likely known folder, or the only file."""
@@ -121,52 +118,6 @@ class ImageFinder:
 
     def _shown(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix() if path.is_relative_to(self._root) else path.as_posix()
-
-
-def fold(name: str) -> str:
-    """Return a name without differences between file systems: case, and composed accents."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-
-
-def spellings(name: str) -> Iterator[str]:
-    """Return the paths that a name may refer to, after resolving back slashes, URLs, escapes and upload hashes."""
-    seen: set[str] = set()
-    for spelling in _rewrite(name):
-        path = spelling.replace("\\", "/").strip().strip("/")
-        if path and path not in seen and "\0" not in path:
-            seen.add(path)
-            yield path
-
-
-def base_name(name: str) -> str:
-    """Return the file name at the end of a path of any operating system or of a URL."""
-    path, _, query = name.partition("?")
-    return PurePosixPath(next(spellings(_address(name) if "d=" in query else path), name)).name
-
-
-def _plain(base: str) -> str:
-    """Return a file name without escapes, upload hash and spaces, which Label Studio replaces by underscores."""
-    return fold(_UPLOAD_HASH.sub("", unquote(base), count=1)).replace(" ", "_")
-
-
-def _rewrite(name: str) -> Iterator[str]:
-    yield name
-    address = _address(name)
-    yield address
-    yield unquote(name)
-    yield unquote(address)
-    folder, _, base = unquote(address).replace("\\", "/").rpartition("/")
-    yield f"{folder}/{_UPLOAD_HASH.sub('', base, count=1)}"
-
-
-def _address(name: str) -> str:
-    """Return the path in a URL; for Label Studio's local files, the path in its query."""
-    try:
-        parts = urlsplit(name)
-    except ValueError:
-        return name
-    query = parse_qs(parts.query).get("d") if parts.query else None
-    return query[0] if query else parts.path or name
 
 
 def _num_equal_folders(file: Path, parts: Sequence[str]) -> int:

@@ -15,7 +15,7 @@ from engine.tasks.person.data.readers.coco.layout import AnnotationFile, CocoFil
 from engine.tasks.person.data.readers.coco.reader import CocoOptions, index_coco
 from engine.tasks.person.data.readers.foreign import describe_foreign
 from engine.tasks.person.data.readers.holdout import VALIDATION_EVERY, HoldOut, held_out
-from engine.tasks.person.data.readers.image_lookup import ImageFinder, base_name
+from engine.tasks.person.data.readers.image_lookup import ImageFinder
 from engine.tasks.person.data.readers.masks.folders import (
     find_mask_folders,
     index_mask_folders,
@@ -23,6 +23,7 @@ from engine.tasks.person.data.readers.masks.folders import (
     unused_folders,
 )
 from engine.tasks.person.data.readers.scenes import Scene, SplitIndex
+from engine.tasks.person.data.readers.spellings import base_name
 
 KNOWN_LAYOUTS: Final = (
     "COCO JSON of any tool (annotations/instances_train2017.json, instances_val2017.json, train2017/, val2017/; "

@@ -44,7 +44,7 @@ def read_annotated(file: Path, images: GivenImages, min_score: float) -> tuple[s
         raise UserError(f"{file}: {category.fault}")
     found = find_listed(document.images, images)
     entries, num_crowds = _people(document, found, category)
-    reader = PeopleReader(file.name)
+    reader = PeopleReader()
     count = BoxCount(min_score)
     read: list[tuple[ImageBoxes, int, CocoPerson]] = []
     for key, held in entries.items():
@@ -52,9 +52,9 @@ def read_annotated(file: Path, images: GivenImages, min_score: float) -> tuple[s
         for entry in held:
             if (person := _add(entry, image, reader, count)) is not None:
                 read.append((image, len(image.boxes) - 1, person))
-    if reader.common_convention():
+    if reader.deviations.common_convention():
         _take_bounds(read)
-    notes = [doubt.message for doubt in reader.doubts()]
+    notes = [doubt.message for doubt in reader.deviations.doubts(file.name)]
     notes += [text for text in (category.ambiguity, category.unread_people) if text]
     return (*found.notes, *count.notes(), *notes, *([f"{num_crowds} {CROWDS}"] if num_crowds else []))
 

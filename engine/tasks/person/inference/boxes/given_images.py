@@ -14,9 +14,9 @@ from engine.task import UnusableSample
 from engine.tasks.person.data.readers.coco.boxes import corners, read_box
 from engine.tasks.person.data.readers.coco.values import as_number, shown
 from engine.tasks.person.data.readers.image_files import image_files
-from engine.tasks.person.data.readers.image_lookup import fold, spellings
 from engine.tasks.person.data.readers.pixels import Size
 from engine.tasks.person.data.readers.scenes import Box
+from engine.tasks.person.data.readers.spellings import fold, spellings
 
 _NUM_NAMED: Final = 3
 

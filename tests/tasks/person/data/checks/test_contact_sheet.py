@@ -11,7 +11,8 @@ from PIL import Image
 
 from engine.errors import UserError
 from engine.tasks.person.data.checks.contact_sheet import COLOURS, SIDE, TINT, tile_corner
-from engine.tasks.person.data.readers.inspect import inspect_dataset, report_lines
+from engine.tasks.person.data.readers.reports.inspect import inspect_dataset
+from engine.tasks.person.data.readers.reports.inspection_text import report_lines
 from tests.tasks.person.data.builders import gradient, person, read_annotations, write_annotations, write_coco
 
 BACKGROUND, TARGET, OTHERS = range(3)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from engine.tasks.person.data.checks.copies import copies, thumbnail
-from engine.tasks.person.data.readers.inspect import inspect_dataset
+from engine.tasks.person.data.readers.reports.inspect import inspect_dataset
 from engine.tasks.person.data.readers.scenes import Picture, cut_mask
 from tests.tasks.person.data.builders import gradient, read_annotations, write_annotations, write_coco
 

@@ -13,7 +13,7 @@ from PIL import Image
 from engine.task import UnusableSample
 from engine.tasks.person.config import SyntheticConfig
 from engine.tasks.person.data.checks.doubts import NUM_PICTURES, Look, sample_doubts, shared_doubts
-from engine.tasks.person.data.readers.inspect import inspect_dataset
+from engine.tasks.person.data.readers.reports.inspect import inspect_dataset
 from engine.tasks.person.data.readers.scenes import Box, Mask, Picture, SplitIndex, cut_mask
 from engine.tasks.person.data.sources import open_splits
 from engine.tasks.person.data.synthetic.scenes import draw_index

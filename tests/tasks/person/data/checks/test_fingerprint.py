@@ -15,8 +15,8 @@ from PIL import Image
 from engine.tasks.person.data.checks.fingerprint import NUM_READ, fingerprint
 from engine.tasks.person.data.readers.coco.outlines import Outline
 from engine.tasks.person.data.readers.coco.people import CocoPerson, CocoScene
-from engine.tasks.person.data.readers.masks.folders import MaskScene
-from engine.tasks.person.data.readers.masks.rules import MaskRule
+from engine.tasks.person.data.readers.masks.mask_rule import MaskRule
+from engine.tasks.person.data.readers.masks.split_reading import MaskScene
 from engine.tasks.person.data.readers.scenes import Box
 
 BOX = (2.0, 3.0, 30.0, 40.0)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from engine.task import UnusableSample
-from engine.tasks.person.data.readers.image_lookup import ImageFinder, base_name
+from engine.tasks.person.data.readers.image_lookup import ImageFinder
+from engine.tasks.person.data.readers.spellings import base_name
 
 
 def finder(root: Path, *files: str) -> ImageFinder:

@@ -73,5 +73,5 @@ def test_an_unknown_layout_is_a_users_error_that_lists_the_known(tmp_path: Path)
 
 def test_indexing_and_inspecting_import_no_torch() -> None:
     readers = "engine.tasks.person.data.readers"
-    code = f"import {readers}.inspect, {readers}.index, sys; sys.exit('torch' in sys.modules)"
+    code = f"import {readers}.reports.inspect, {readers}.index, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

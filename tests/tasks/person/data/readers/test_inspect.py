@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from engine.errors import UserError
-from engine.tasks.person.data.readers.inspect import inspect_dataset, report_lines
+from engine.tasks.person.data.readers.reports.inspect import inspect_dataset
+from engine.tasks.person.data.readers.reports.inspection_text import report_lines
 from tests.tasks.person.data.builders import person, read_annotations, write_annotations, write_coco, write_mask_folders
 
 

@@ -11,7 +11,8 @@ from engine.config.load import load_config
 from engine.errors import UserError
 from engine.tasks.person.config import PersonConfig
 from engine.tasks.person.data.readers.coco.reader import CocoOptions
-from engine.tasks.person.data.readers.statistics import class_weights, measure_dataset, statistics_lines
+from engine.tasks.person.data.readers.reports.statistics import class_weights, measure_dataset
+from engine.tasks.person.data.readers.reports.statistics_text import statistics_lines
 from tests.tasks.person.data.builders import document, gradient, image_entry, person, write_annotations
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from engine.tasks.person.data.readers.index import index_dataset
-from engine.tasks.person.data.readers.inspect import inspect_dataset
+from engine.tasks.person.data.readers.reports.inspect import inspect_dataset
 from tests.tasks.person.data.builders import gradient
 from tests.tasks.person.data.readers.masks.drawn import (
     PEOPLE,

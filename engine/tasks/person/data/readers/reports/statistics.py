@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 
 from engine.errors import UserError
 from engine.protocol.record import record
-from engine.protocol.words.command_syntax import program_name
 from engine.task import UnusableSample
 from engine.tasks.person.data.checks.doubts import sample_doubts
 from engine.tasks.person.data.labels import OTHER, label_region
 from engine.tasks.person.data.readers.coco.reader import CocoOptions
 from engine.tasks.person.data.readers.index import index_dataset
 from engine.tasks.person.data.readers.scenes import Box, Picture, Scene, SplitIndex, check_target, targets_of
-from engine.tasks.person.spec import CLASSES
 
 MAX_READ: Final = 1000
 """Maximum number of decoded images per split, evenly spaced."""
@@ -29,7 +27,7 @@ SIZES: Final = {"small": 32**2, "medium": 96**2}
 """Areas in pixels below which COCO calls a person small or medium; the others are large."""
 
 _LABEL_SIZE: Final = 64
-_NEAR: Final = 0.1
+NEAR: Final = 0.1
 """Overlap (IoU) of two boxes from which people count as close."""
 
 Shares = tuple[float, float, float]
@@ -115,31 +113,6 @@ def class_weights(shares: Shares | None) -> Shares | None:
     inverse = [1 / share for share in shares]
     background, target, other = (float(f"{3 * value / sum(inverse):.3g}") for value in inverse)
     return background, target, other
-
-
-def statistics_lines(report: DatasetStatistics) -> list[str]:
-    """Return the report as plain lines; the last are the class weights as YAML."""
-    lines = [f"{report.path}: {report.layout}"]
-    for name, split in report.splits.items():
-        lines += ["", *_split_lines(name, split)]
-    if report.num_problems or report.doubts:
-        inspect = f"`{program_name()} data inspect {report.path}`"
-        lines += ["", f"problems {report.num_problems}, doubts {len(report.doubts)}: see {inspect}"]
-        lines += [f"  doubted: {doubt}" for doubt in report.doubts]
-    lines.append("")
-    if report.class_weights is None:
-        shares = report.splits["train"].class_shares or (0.0, 0.0, 0.0)
-        missing = " or ".join(name for name, share in zip(CLASSES, shares, strict=True) if share <= 0)
-        return [*lines, f"no class weights follow: no pixel in the regions of the train split is {missing}"]
-    weights = ", ".join(f"{weight:g}" for weight in report.class_weights)
-    about = "# inverse shares in the train split's regions, scaled to a mean of 1"
-    return [
-        *lines,
-        "class weights that follow, to paste into a config:",
-        about,
-        "loss:",
-        f"  class_weights: [{weights}]",
-    ]
 
 
 @dataclass(slots=True)
@@ -231,7 +204,7 @@ def _reaches(mask_HW: NDArray[np.bool_], corner: tuple[int, int], box: Box) -> b
 
 
 def _nearness(boxes: Sequence[Box | None], min_pixels: int) -> list[bool]:
-    """Return for each region of an image whether its box overlaps another person's by at least `_NEAR`."""
+    """Return for each region of an image whether its box overlaps another person's by at least `NEAR`."""
     held_B4 = np.array([box for box in boxes if box is not None], float).reshape(-1, 4)
     sides_B2 = held_B4[:, 2:] - held_B4[:, :2]
     low_BB2 = np.maximum(held_B4[:, None, :2], held_B4[None, :, :2])
@@ -240,7 +213,7 @@ def _nearness(boxes: Sequence[Box | None], min_pixels: int) -> list[bool]:
     areas_B = sides_B2.prod(1)
     iou_BB = common_BB / (areas_B[:, None] + areas_B[None] - common_BB)
     np.fill_diagonal(iou_BB, 0)
-    is_near_B = (iou_BB >= _NEAR).any(1)
+    is_near_B = (iou_BB >= NEAR).any(1)
     return is_near_B[sides_B2.min(1) >= min_pixels].tolist() if len(held_B4) else []
 
 
@@ -265,33 +238,3 @@ def _ratio(count: float, total: int) -> float:
 
 def _percentiles(sides: NDArray[np.float64]) -> tuple[float, ...]:
     return tuple(float(value) for value in np.percentile(sides, PERCENTILES)) if len(sides) else ()
-
-
-def _split_lines(name: str, split: SplitStatistics) -> list[str]:
-    lines = [
-        f"{name}: {split.num_images} images, {split.num_images_with_people} with people, {split.num_people} people",
-        f"  people in an image: {split.people_per_image:.1f}, at most {split.most_people}",
-        f"  regions {split.num_regions}, measured in {split.num_images_read} images",
-    ]
-    if split.class_shares is None or split.pixel_shares is None:
-        return lines
-    near, with_others = f"{split.share_near_others:.0%}", f"{split.share_with_others:.0%}"
-    where = f"{split.share_other_where_present:.1%} of the region where it is present"
-    return [
-        *lines,
-        f"  shares in the regions   {_named(split.class_shares)}",
-        f"  shares of their pixels  {_named(split.pixel_shares)}",
-        f"  overlap: {split.people_per_region:.2f} people in a region; other people in {with_others}, {where}",
-        f"  boxes that overlap another by an IoU of {_NEAR} or more: {near}",
-        f"  sizes: {', '.join(f'{size} {count}' for size, count in split.sizes.items())} (by area, as COCO)",
-        f"  box width  {_quantiles(split.width_percentiles)}",
-        f"  box height {_quantiles(split.height_percentiles)}",
-    ]
-
-
-def _named(shares: Shares) -> str:
-    return ", ".join(f"{name} {share:.3f}" for name, share in zip(CLASSES, shares, strict=True))
-
-
-def _quantiles(values: Sequence[float]) -> str:
-    return ", ".join(f"p{share} {value:.0f}" for share, value in zip(PERCENTILES, values, strict=True)) + " pixels"

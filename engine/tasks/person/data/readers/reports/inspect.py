@@ -27,7 +27,6 @@ MAX_PIXELS: Final = 120_000_000
 """Maximum number of decoded pixels of a split with more than MAX_READ images; at least MIN_READ images are decoded."""
 
 MIN_READ: Final = 50
-NUM_LISTED: Final = 10
 PERCENTILES: Final = (5, 25, 50, 75, 95)
 
 _NUM_TRIED: Final = 5
@@ -91,16 +90,6 @@ def inspect_dataset(
     is_usable, verdict = _step_monitor(splits)
     sheets = write_sheets(index, pictures, min_pixels) if pictures else ()
     return DatasetReport(path, index.layout, splits, is_usable, verdict, sheets, index.notes)
-
-
-def report_lines(report: DatasetReport) -> list[str]:
-    """Return the report as plain lines, with control characters of file names escaped."""
-    lines = [f"{report.path}: {report.layout}", *(f"  {note}" for note in report.notes)]
-    for split in report.splits:
-        lines += ["", *_split_lines(split)]
-    if report.pictures:
-        lines += ["", f"pictures: {', '.join(str(file) for file in report.pictures)}"]
-    return [_plain(line) for line in (*lines, "", report.verdict)]
 
 
 def _inspect_split(name: str, split: SplitIndex, look: Look, *, min_pixels: int, max_read: int) -> SplitReport:
@@ -204,31 +193,3 @@ def _step_monitor(splits: Sequence[SplitReport]) -> tuple[bool, str]:
     caveat = f"; {num_problems} problems are left out and replaced" if num_problems else ""
     caveat += f"; check the doubts first ({num_doubts})" if num_doubts else ""
     return True, f"Verdict: a run can train on this{caveat}."
-
-
-def _split_lines(split: SplitReport) -> list[str]:
-    names = ("background", "target", "other")
-    shares = ", ".join(f"{name} {share:.3f}" for name, share in zip(names, split.class_shares, strict=True))
-    lines = [
-        f"{split.name}: {split.num_images} images, {split.num_images_with_people} with people",
-        f"  people {split.num_people}: {split.num_rois} regions of interest, {split.num_small} too small to be one",
-        f"  crowds ignored {split.num_crowds}",
-        f"  images decoded {split.num_images_read}; pixels of their regions: {shares}",
-    ]
-    if split.width_percentiles:
-        lines.append(f"  box width  {_quantiles(split.width_percentiles)}")
-        lines.append(f"  box height {_quantiles(split.height_percentiles)}")
-    lines.append(f"  problems {len(split.problems)}")
-    lines += [f"    {problem.file}: {problem.error}" for problem in split.problems[:NUM_LISTED]]
-    if len(split.problems) > NUM_LISTED:
-        lines.append(f"    and {len(split.problems) - NUM_LISTED} more")
-    lines += [f"  doubted: {doubt.file}: {doubt.message}" for doubt in split.doubts]
-    return lines
-
-
-def _quantiles(values: Sequence[float]) -> str:
-    return ", ".join(f"p{share} {value:.0f}" for share, value in zip(PERCENTILES, values, strict=True)) + " pixels"
-
-
-def _plain(line: str) -> str:
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in line)
