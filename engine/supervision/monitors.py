@@ -12,11 +12,13 @@ from engine.protocol.events import Event, SpikeDetected
 from engine.protocol.record import record
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import TaskSpec
+from engine.supervision.alerts.module_health import ModuleMonitor
+from engine.supervision.alerts.module_part import PartMemory
 from engine.supervision.alerts.plateau import PlateauMonitor
 from engine.supervision.alerts.rate_alerts import RollingRate, share_monitors
 from engine.supervision.alerts.rules import AlertRules, RulesMemory
-from engine.supervision.module_health import ModuleMonitor, PartMemory
-from engine.supervision.spikes import MedianRule, RuleMemory, SpikeDetector, Tolerance
+from engine.supervision.median_rule import MedianRule, RuleMemory
+from engine.supervision.spikes import SpikeDetector, Tolerance
 from engine.supervision.step_metrics import Monitor, StepBlock, StepMetrics
 
 _LOSS, _NORM = "loss/total", "grad_norm/total"

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.supervision.spikes import MedianRule, SpikeDetector, SpikeRule, SpikeScore, Tolerance
+from engine.supervision.median_rule import MedianRule, SpikeScore
+from engine.supervision.spikes import SpikeDetector, SpikeRule, Tolerance
 from tests.benchmarks.zscore_rule import ZScoreRule
 
 RECORDED = Path(__file__).parent / "spike_traces.npz"

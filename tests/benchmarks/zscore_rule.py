@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from engine.supervision.spikes import SpikeScore
+from engine.supervision.median_rule import SpikeScore
 
 
 class ZScoreRule:

@@ -17,7 +17,7 @@ from cockpit.cli.arguments import parse_arguments
 from cockpit.text.pages import page_names, read_page, section
 from cockpit.ui.screens.tabs import PAGE_OF
 from engine.errors import UserError
-from engine.protocol.conditions.condition import STATE_NAMES
+from engine.protocol.conditions.moment import STATE_NAMES
 from engine.protocol.task_spec import Component, Metric, Phase, TaskSpec, Term
 from engine.protocol.words.command_syntax import parse_command
 from tests.conftest import ROOT

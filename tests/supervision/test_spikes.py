@@ -8,7 +8,8 @@ import statistics
 
 import pytest
 
-from engine.supervision.spikes import MedianRule, SpikeDetector, SpikeScore, Tolerance
+from engine.supervision.median_rule import MedianRule, SpikeScore
+from engine.supervision.spikes import SpikeDetector, Tolerance
 from tests.benchmarks.zscore_rule import ZScoreRule
 
 

@@ -8,7 +8,8 @@ from typing import Final
 
 from cockpit.session.run_list.listed_run import ListedRun, parent_of
 from engine.errors import UserError, did_you_mean
-from engine.protocol.conditions.condition import STATE_NAMES, Condition, Quantity, Value
+from engine.protocol.conditions.condition import Condition
+from engine.protocol.conditions.moment import STATE_NAMES, Quantity, Value
 from engine.protocol.conditions.syntax import parse_condition
 
 Test = Callable[[ListedRun], bool]

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from typing import Final
 
 from engine.errors import UserError, did_you_mean, nearest
-from engine.protocol.conditions.condition import (
-    STATE_NAMES,
-    Both,
-    Condition,
-    Either,
-    Negation,
-    Node,
-    Quantity,
-    comparison_of,
-)
+from engine.protocol.conditions.condition import Condition
+from engine.protocol.conditions.moment import STATE_NAMES, Quantity
+from engine.protocol.conditions.parts import Both, Either, Negation, Node, comparison_of
+from engine.protocol.conditions.tokens import END, EXAMPLE, Token, shown, tokens_of
 from engine.protocol.events import Activity
-from engine.protocol.record import record
 from engine.protocol.task_spec import TaskSpec
 
 ROW_NAMES: Final = ("samples_per_second", "data_wait", "skipped")
@@ -26,27 +18,8 @@ ROW_NAMES: Final = ("samples_per_second", "data_wait", "skipped")
 
 _MOST_LETTERS: Final = 1_000
 _MOST_NESTED: Final = 50
-_TOKEN: Final = re.compile(
-    r"(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w./@]))"
-    r"|(?P<name>[^\W\d][\w./@-]*)"
-    r"|(?P<quoted>\"[^\"]*\"|'[^']*')"
-    r"|(?P<sign><=|>=|==|!=|<|>)"
-    r"|(?P<paren>[()])"
-)
 _WORDS: Final = ("and", "or", "not")
-_INSTEAD: Final = {"=": "==", "&": "and", "|": "or", "!": "not"}
-"""Signs of other languages, and the ones to write."""
 _ACTIVITY: Final = Quantity("activity")
-_EXAMPLE: Final = "write it like 'phase>=2 or nan>0'"
-
-
-@record
-class _Token:
-    kind: str
-    text: str
-
-
-_END: Final = _Token("end", "")
 
 
 def parse_condition(text: str, metrics: Collection[str] | None = None) -> Condition:
@@ -65,7 +38,7 @@ def parse_condition(text: str, metrics: Collection[str] | None = None) -> Condit
     plain = (q.name for q in condition.root.quantities() if not q.is_metric and "/" not in q.name)
     unknown = next((name for name in plain if name not in known), None)
     if unknown is not None:
-        raise UserError(f"{_shown(text)}: there is no {unknown!r}: {did_you_mean(unknown, known)}")
+        raise UserError(f"{shown(text)}: there is no {unknown!r}: {did_you_mean(unknown, known)}")
     return condition
 
 
@@ -75,9 +48,9 @@ def check_metrics(condition: Condition, metrics: Collection[str]) -> None:
     if unknown is not None:
         match = nearest(unknown, (*STATE_NAMES, *metrics))
         if unknown in STATE_NAMES:
-            raise UserError(f"{_shown(condition.text)}: no metric is called {unknown!r}: write it without quotes")
+            raise UserError(f"{shown(condition.text)}: no metric is called {unknown!r}: write it without quotes")
         hint = f"did you mean {match!r}?" if match else f"there are {', '.join(STATE_NAMES)} and the run's metrics"
-        raise UserError(f"{_shown(condition.text)}: there is no {unknown!r}: {hint}")
+        raise UserError(f"{shown(condition.text)}: there is no {unknown!r}: {hint}")
 
 
 def metrics_of(spec: TaskSpec) -> frozenset[str]:
@@ -91,23 +64,23 @@ class _Reader:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._tokens = [*_tokens(text), _END]
+        self._tokens = [*tokens_of(text), END]
         self._at = 0
 
     def read(self) -> Node:
         """Return the whole condition. Raises UserError."""
         root = self._either(0)
-        if self._next is not _END:
+        if self._next is not END:
             raise self._mistake(f"{self._next.text!r} is too much")
         return root
 
     @property
-    def _next(self) -> _Token:
+    def _next(self) -> Token:
         return self._tokens[self._at]
 
-    def _take(self) -> _Token:
+    def _take(self) -> Token:
         token = self._next
-        self._at += token is not _END
+        self._at += token is not END
         return token
 
     def _is(self, text: str) -> bool:
@@ -154,7 +127,7 @@ class _Reader:
         parts = tuple(self._compared(left, sign, right) for left, sign, right in pairs)
         return parts[0] if len(parts) == 1 else Both(parts)
 
-    def _side(self) -> _Token:
+    def _side(self) -> Token:
         token = self._take()
         if token.kind not in ("number", "name", "quoted") or token.text in _WORDS:
             raise self._mistake(
@@ -162,7 +135,7 @@ class _Reader:
             )
         return token
 
-    def _compared(self, left: _Token, sign: str, right: _Token) -> Node:
+    def _compared(self, left: Token, sign: str, right: Token) -> Node:
         if _ACTIVITY.name in (left.text, right.text):
             word = right if left.text == _ACTIVITY.name else left
             return comparison_of(_ACTIVITY, sign, self._activity(word, sign))
@@ -171,7 +144,7 @@ class _Reader:
             raise self._mistake(f"{left.text}{sign}{right.text} compares two numbers")
         return comparison_of(first, sign, second)
 
-    def _activity(self, word: _Token, sign: str) -> str:
+    def _activity(self, word: Token, sign: str) -> str:
         activities, text = tuple(map(str, Activity)), word.text.strip("\"'")
         if sign not in ("==", "!="):
             raise self._mistake(f"activity is compared by == or !=, not {sign}")
@@ -179,37 +152,11 @@ class _Reader:
             raise self._mistake(f"there is no activity {text!r}", did_you_mean(text, activities))
         return text
 
-    def _mistake(self, problem: str, remedy: str = _EXAMPLE) -> UserError:
-        return UserError(f"{_shown(self._text)}: {problem}: {remedy}")
+    def _mistake(self, problem: str, remedy: str = EXAMPLE) -> UserError:
+        return UserError(f"{shown(self._text)}: {problem}: {remedy}")
 
 
-def _operand(token: _Token) -> Quantity | float:
+def _operand(token: Token) -> Quantity | float:
     if token.kind == "number":
         return float(token.text)
     return Quantity(token.text[1:-1], is_metric=True) if token.kind == "quoted" else Quantity(token.text)
-
-
-def _tokens(text: str) -> list[_Token]:
-    """Split `text`. Raises UserError at the first letter that begins no token."""
-    found: list[_Token] = []
-    at = 0
-    while at < len(text):
-        if text[at].isspace():
-            at += 1
-            continue
-        match = _TOKEN.match(text, at)
-        if match is None:
-            raise UserError(f"{_shown(text)}: {text[at]!r} is not understood: {_remedy(text[at])}")
-        found.append(_Token(str(match.lastgroup), match.group()))
-        at = match.end()
-    return found
-
-
-def _remedy(letter: str) -> str:
-    """Return how to write a condition that has `letter` in no place where it may be."""
-    instead = _INSTEAD.get(letter)
-    return f"write {instead!r}" if instead else _EXAMPLE
-
-
-def _shown(text: str) -> str:
-    return f"the condition {text if len(text) <= 80 else text[:76] + ' ...'!r}"

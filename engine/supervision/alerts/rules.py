@@ -10,7 +10,8 @@ from typing import Final
 from engine.config.sections import AlertRule
 from engine.errors import UserError
 from engine.protocol.commands import RULE, Command, Request
-from engine.protocol.conditions.condition import Condition, RunMoment
+from engine.protocol.conditions.condition import Condition
+from engine.protocol.conditions.moment import RunMoment
 from engine.protocol.conditions.syntax import check_metrics, metrics_of, parse_condition
 from engine.protocol.events import AlertRaised, ValidationCompleted
 from engine.protocol.record import record

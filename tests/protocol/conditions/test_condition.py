@@ -10,17 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import UserError
-from engine.protocol.conditions.condition import (
-    STATE_NAMES,
-    Both,
-    Condition,
-    Either,
-    Negation,
-    Node,
-    Quantity,
-    RunMoment,
-    comparison_of,
-)
+from engine.protocol.conditions.condition import Condition
+from engine.protocol.conditions.moment import STATE_NAMES, Quantity, RunMoment
+from engine.protocol.conditions.parts import Both, Either, Negation, Node, comparison_of
 from engine.protocol.conditions.syntax import metrics_of, parse_condition
 from engine.protocol.events import Activity
 from engine.protocol.state import RunState

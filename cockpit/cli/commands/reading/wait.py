@@ -17,7 +17,8 @@ from cockpit.text.format import escape_control
 from engine.journal.disk.find_run import find_run
 from engine.journal.reader import JournalReader
 from engine.protocol.codec import Json, to_json
-from engine.protocol.conditions.condition import Condition, Held, RunMoment, Value, value_text
+from engine.protocol.conditions.condition import Condition, Held
+from engine.protocol.conditions.moment import RunMoment, Value, value_text
 from engine.protocol.conditions.syntax import ROW_NAMES, metrics_of, parse_condition
 from engine.protocol.record import record
 

@@ -3,94 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from engine.protocol.events import AlertRaised
-from engine.protocol.record import record
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import TaskSpec
-from engine.supervision.step_metrics import AlertOfRow, Latch, StepBlock, StepMetrics, observe_each
+from engine.supervision.alerts.module_part import FAST, HISTORY, NOTHING, SLOW, Part, PartMemory
+from engine.supervision.step_metrics import AlertOfRow, StepBlock, StepMetrics, observe_each
 
-_FAST, _SLOW = 0.1, 0.002
-"""Weights of the newest logarithm in the means over about 10 steps and about 500 steps (the history)."""
-_HISTORY = 100
-"""Minimum steps until a part's history is independent of its start."""
 _GROWTH = math.log(10)
 _LOSS = math.log(1000)
-_NOTHING = 1e-12
-
-
-@dataclass(slots=True)
-class _Part:
-    """Running means of the logarithm of one part's gradient norm, and its consecutive steps without gradient."""
-
-    fast: float = 0.0
-    slow: float = 0.0
-    count: int = 0
-    idle: int = 0
-    weight_at_first: float = 0.0
-    dead: Latch = field(default_factory=Latch)
-    exploding: Latch = field(default_factory=Latch)
-    vanishing: Latch = field(default_factory=Latch)
-    swelling: Latch = field(default_factory=Latch)
-
-    def take(self, norm: float) -> None:
-        """Add one finite gradient norm."""
-        if norm <= _NOTHING:
-            self.idle += 1
-            return
-        self.idle = 0
-        level = math.log(norm)
-        self.count += 1
-        self.fast += max(_FAST, 1 / self.count) * (level - self.fast)
-        self.slow += max(_SLOW, 1 / self.count) * (level - self.slow)
-
-    @property
-    def latches(self) -> tuple[Latch, ...]:
-        """The kinds of alerts."""
-        return self.dead, self.exploding, self.vanishing, self.swelling
-
-    def ails(self, num_steps: int) -> Iterator[str]:
-        """Yield the part's current problems. Without a gradient for `num_steps` steps it is dead."""
-        if self.dead.is_up or self.idle >= num_steps:
-            yield "dead"
-        if self.exploding.is_up or self.swelling.is_up:
-            yield "exploding"
-        if self.vanishing.is_up:
-            yield "vanishing"
-
-    def memory(self) -> PartMemory:
-        """Return the memory for a checkpoint; the step of a latch that never rose is -1."""
-        up = tuple(latch.is_up for latch in self.latches)
-        rose_at = tuple(-1 if latch.rose_at is None else latch.rose_at for latch in self.latches)
-        return PartMemory(self.fast, self.slow, self.count, self.idle, self.weight_at_first, up, rose_at)
-
-    @classmethod
-    def of(cls, kept: PartMemory) -> _Part:
-        """Return the part that `kept` describes."""
-        part = cls(kept.fast, kept.slow, kept.count, kept.idle, kept.weight_at_first)
-        for latch, is_up, rose_at in zip(part.latches, kept.up, kept.rose_at, strict=False):
-            latch.is_up, latch.rose_at = is_up, None if rose_at < 0 else rose_at
-        return part
-
-    def forget(self) -> None:
-        """Forget the history."""
-        self.fast, self.slow, self.count, self.idle, self.weight_at_first = 0.0, 0.0, 0, 0, 0.0
-
-
-@record
-class PartMemory:
-    """One part in a checkpoint: means and counts, and for each kind of alert whether it is raised, and since when."""
-
-    fast: float
-    slow: float
-    count: int
-    idle: int
-    weight_at_first: float
-    up: tuple[bool, ...]
-    rose_at: tuple[int, ...]
 
 
 class ModuleMonitor:
@@ -108,7 +32,7 @@ class ModuleMonitor:
         self._with_weights = frozenset(component.name for component in spec.components if component.has_parameters)
         self._dead_steps = dead_steps
         self._least_explosion = math.log(max_grad_norm / 2)
-        self._parts: dict[str, _Part] = {}
+        self._parts: dict[str, Part] = {}
 
     def observe(self, observed: StepMetrics) -> tuple[AlertRaised, ...]:
         """Return alerts; see `Monitor.observe`."""
@@ -125,7 +49,7 @@ class ModuleMonitor:
 
     def observe_block(self, block: StepBlock) -> list[AlertOfRow]:
         """Return alerts; see `Monitor.observe_block`."""
-        quiet: dict[str, _Part] = {}
+        quiet: dict[str, Part] = {}
         for metric in block.index:
             if metric.startswith("grad_norm/") and metric != "grad_norm/total":
                 name = metric.removeprefix("grad_norm/")
@@ -138,20 +62,20 @@ class ModuleMonitor:
         self._parts |= quiet
         return []
 
-    def _after_quiet(self, name: str, block: StepBlock) -> _Part | None:
+    def _after_quiet(self, name: str, block: StepBlock) -> Part | None:
         """Return the part after the steps of `block`, or `None` if one of them may raise or clear an alert."""
-        part = self._parts.get(name) or _Part()
+        part = self._parts.get(name) or Part()
         norms, weights = block.column(f"grad_norm/{name}").tolist(), block.column(f"weight_norm/{name}").tolist()
         first = part.weight_at_first or weights[0]
-        if not min(norms) > _NOTHING or max(weights) > 10 * first or any(latch.is_up for latch in part.latches):
+        if not min(norms) > NOTHING or max(weights) > 10 * first or any(latch.is_up for latch in part.latches):
             return None
         after = replace(part, idle=0, weight_at_first=first)
         fast, slow, count = part.fast, part.slow, part.count
         for level in map(math.log, norms):
             count += 1
-            fast += (_FAST if count * _FAST >= 1 else 1 / count) * (level - fast)
-            slow += (_SLOW if count * _SLOW >= 1 else 1 / count) * (level - slow)
-            if count >= _HISTORY and not -_LOSS <= fast - slow <= _GROWTH:
+            fast += (FAST if count * FAST >= 1 else 1 / count) * (level - fast)
+            slow += (SLOW if count * SLOW >= 1 else 1 / count) * (level - slow)
+            if count >= HISTORY and not -_LOSS <= fast - slow <= _GROWTH:
                 return None
         after.fast, after.slow, after.count = fast, slow, count
         return after
@@ -171,10 +95,10 @@ class ModuleMonitor:
 
     def recall(self, memory: Mapping[str, PartMemory]) -> None:
         """Restore the result of `memory`."""
-        self._parts = {name: _Part.of(kept) for name, kept in memory.items()}
+        self._parts = {name: Part.of(kept) for name, kept in memory.items()}
 
     def _look_at(self, name: str, norm: float, observed: StepMetrics) -> list[AlertRaised]:
-        part = self._parts.setdefault(name, _Part())
+        part = self._parts.setdefault(name, Part())
         term = self._spec.term_of(name)
         if term and not observed.state.loss_weights.get(term, 1.0):
             part.forget()
@@ -185,9 +109,9 @@ class ModuleMonitor:
             for kind, message, remedy in self._troubles(name, part, norm, observed)
         ]
 
-    def _troubles(self, name: str, part: _Part, norm: float, observed: StepMetrics) -> list[tuple[str, str, str]]:
+    def _troubles(self, name: str, part: Part, norm: float, observed: StepMetrics) -> list[tuple[str, str, str]]:
         found: list[tuple[str, str, str]] = []
-        gap = part.fast - part.slow if part.count >= _HISTORY else 0.0
+        gap = part.fast - part.slow if part.count >= HISTORY else 0.0
         if part.dead.rises(observed.number, on=part.idle >= self._dead_steps, off=part.idle == 0):
             found.append(("dead", f"no gradient has reached {name} for {part.idle} steps", _revive(self._spec, name)))
         explodes = gap > _GROWTH and part.fast > self._least_explosion
@@ -197,7 +121,7 @@ class ModuleMonitor:
             found.append(("vanishing", _beside(name, norm, part), _revive(self._spec, name)))
         return found + self._swelling(name, part, observed)
 
-    def _swelling(self, name: str, part: _Part, observed: StepMetrics) -> list[tuple[str, str, str]]:
+    def _swelling(self, name: str, part: Part, observed: StepMetrics) -> list[tuple[str, str, str]]:
         weight = observed.metrics.get(f"weight_norm/{name}", 0.0)
         part.weight_at_first = part.weight_at_first or weight
         growth = weight / part.weight_at_first if part.weight_at_first else 1.0
@@ -213,7 +137,7 @@ class ModuleMonitor:
             part.forget()
 
 
-def _beside(name: str, norm: float, part: _Part) -> str:
+def _beside(name: str, norm: float, part: Part) -> str:
     return (
         f"the gradient norm of {name} is {norm:.3g}, about {math.exp(part.fast):.2g} over 10 steps "
         f"against {math.exp(part.slow):.2g} before"
