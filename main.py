@@ -55,7 +55,7 @@ from cockpit.terminal.terminal import why_no_screen
 from cockpit.text.format import escape_control
 from engine.errors import UserError
 from engine.journal.disk.find_run import find_run
-from engine.journal.disk.run_dir import create_run, discard_run
+from engine.journal.disk.new_run import create_run, discard_run
 from engine.protocol.words.command_syntax import program_name
 from engine.runtime.host.background import BackgroundRun
 from engine.runtime.host.imports import enough_memory, imports_only
@@ -137,7 +137,7 @@ def _train_together(options: TrainOptions, launch: Launch) -> int:
     if launch.rank == 0:
         return _train_headless(options, launch)
     with signals_to(interrupt := Interrupt(), keep_running=options.keep_running):
-        from engine.runtime.ranks.follower import follow  # noqa: PLC0415
+        from engine.runtime.ranks.follow import follow  # noqa: PLC0415
 
         return follow(launch, interrupt)
 

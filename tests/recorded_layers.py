@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from engine.journal.store import LAYERS
+from engine.journal.disk.schema import LAYERS
 from engine.journal.task_meta import ACT_ZEROS, LAYERS_META, PARAMETER_MEASURES, LayersMeta, layer_metric
 from engine.journal.transaction import StepPoints
 from engine.journal.writer import JournalWriter

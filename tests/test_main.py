@@ -18,7 +18,8 @@ import pytest
 
 import main
 from cockpit.console.run_end import complain_of_failure
-from engine.config.load import dump_config, read_resolved
+from engine.config.files.yaml_text import dump_config
+from engine.config.load import read_resolved
 from engine.errors import UserError
 from engine.journal.disk.run_dir import CONFIG_FILE
 from engine.journal.reader import JournalReader

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from cockpit.cli.arguments import build_parser
+from engine.config.files.named_configs import list_configs
 from engine.config.keys import config_keys
-from engine.config.load import list_configs, load_config
+from engine.config.load import load_config
 from engine.protocol.words.command_syntax import COMMAND_WORDS, usage
 from engine.tasks.person.config import PersonConfig
 from tests.docs.generate import DOCS, config_row

@@ -7,7 +7,8 @@ from pathlib import Path
 from cockpit.terminal.shell_job import ShellJob
 from cockpit.terminal.standard_streams import complain
 from cockpit.text.format import escape_control
-from engine.journal.disk.run_dir import CONSOLE_LOG, JOURNAL_FILE, discard_run
+from engine.journal.disk.new_run import discard_run
+from engine.journal.disk.run_dir import CONSOLE_LOG, JOURNAL_FILE
 from engine.runtime.host.interrupt import Interrupt
 
 

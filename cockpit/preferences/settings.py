@@ -96,7 +96,7 @@ def load_settings(path: Path) -> Settings:
     if not is_there:
         return Settings(marker=marker)
     # Importing YAML takes 30 ms of a start, and usually there is no such file.
-    from engine.config.yaml_source import read_settings  # noqa: PLC0415
+    from engine.config.files.yaml_source import read_settings  # noqa: PLC0415
 
     try:
         text = path.read_text(encoding="utf-8-sig")

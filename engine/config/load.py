@@ -2,49 +2,23 @@
 
 from __future__ import annotations
 
-import os.path
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import yaml
-
+from engine.config.files.named_configs import CONFIGS_DIR, find_file, read_text, shown_path
+from engine.config.files.yaml_source import COMMAND_LINE, Setting, read_settings, read_value
+from engine.config.files.yaml_text import Resolved
 from engine.config.keys import config_keys, config_sections, shown
 from engine.config.sections import DataConfig, Section
 from engine.config.task_class import config_class
 from engine.config.task_path import absolute_task
 from engine.config.tree import RunConfig
 from engine.config.validate import Kind, Settings, check_keys, validated
-from engine.config.yaml_source import COMMAND_LINE, PlainDumper, Setting, read_settings, read_value
-from engine.config.yaml_source import Path as KeyPath
-from engine.errors import UserError, did_you_mean, nearest
-from engine.protocol.record import record
+from engine.errors import UserError
 
-CONFIGS_DIR: Final = (Path(__file__).parent / "named").resolve()
-"""The folder of named configurations.
-
-It is `configs/` in a checkout, to which `named` links, or the copy in an installed wheel.
-"""
-SUFFIXES: Final = (".yaml", ".yml")
 _EXTENDS: Final = ("extends",)
 _TASK: Final = ("task",)
-
-
-@record
-class NamedConfig:
-    """A configuration in configs/: its name, the first comment line of its file, and the file."""
-
-    name: str
-    description: str
-    path: Path
-
-
-@record
-class Resolved:
-    """A configuration with the origin of each dotted key: `file:line`, `command line` or `default`."""
-
-    config: RunConfig
-    origins: Mapping[str, str]
 
 
 def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> RunConfig:
@@ -59,7 +33,7 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> RunConfig:
 def resolve_config(name_or_path: str, overrides: Sequence[str] = ()) -> Resolved:
     """Return the configuration like `load_config`, with the origin of each value."""
     has_file = bool(name_or_path) or not any(override.startswith("task=") for override in overrides)
-    settings = _read_chain(_find(name_or_path, Path(), COMMAND_LINE), ()) if has_file else {}
+    settings = _read_chain(find_file(name_or_path, Path(), COMMAND_LINE), ()) if has_file else {}
     kind = _kind(settings, overrides)
     check_keys(settings, kind)
     for override in overrides:
@@ -75,11 +49,11 @@ def usual_config(name_or_path: str, config: RunConfig) -> RunConfig:
     Raises UserError like `load_config`.
     """
     while name_or_path:
-        path = _find(name_or_path, Path(), COMMAND_LINE)
+        path = find_file(name_or_path, Path(), COMMAND_LINE)
         if path.parent.resolve() == CONFIGS_DIR:
             return read_resolved(path)
-        parent = read_settings(_read_text(path, _shown_path(path)), _shown_path(path)).get(_EXTENDS)
-        name_or_path = "" if parent is None else str(_find(str(parent.value), path.parent, parent.where))
+        parent = read_settings(read_text(path, shown_path(path)), shown_path(path)).get(_EXTENDS)
+        name_or_path = "" if parent is None else str(find_file(str(parent.value), path.parent, parent.where))
     return type(config)()
 
 
@@ -118,7 +92,7 @@ def load_for_resume(name_or_path: str, overrides: Sequence[str], former: Path) -
     A task or data named on the command line or in the new configuration have priority. Raises UserError, also if no
     data are named and `former` is missing.
     """
-    if not _names_task(_read_chain(_find(name_or_path, Path(), COMMAND_LINE), ()), overrides) and former.is_file():
+    if not _names_task(_read_chain(find_file(name_or_path, Path(), COMMAND_LINE), ()), overrides) and former.is_file():
         overrides = (*_task_of(former), *overrides)
     resolved = resolve_config(name_or_path, overrides)
     config = resolved.config
@@ -153,54 +127,13 @@ def _same_data(data: DataConfig, former: DataConfig, named: Set[str]) -> DataCon
     return data.model_copy(update=kept)
 
 
-def list_configs() -> tuple[NamedConfig, ...]:
-    """Return every configuration in configs/, by name."""
-    return tuple(NamedConfig(path.stem, _first_comment(path), path) for path in sorted(CONFIGS_DIR.glob("*.yaml")))
-
-
-def dump_config(config: RunConfig) -> str:
-    """Return the whole configuration as YAML in the tree's order. `read_resolved` restores it."""
-    return "\n".join(_lines(config.model_dump(mode="json"), (), {})) + "\n"
-
-
-def show_config(resolved: Resolved) -> str:
-    """Return the whole configuration as YAML with the origin of each value as a comment."""
-    return "\n".join(_lines(resolved.config.model_dump(mode="json"), (), resolved.origins)) + "\n"
-
-
-def _find(name_or_path: str, folder: Path, asked_at: str) -> Path:
-    """Return the file of a name in configs/, or of a path relative to `folder`.
-
-    `asked_at` is the origin of the reference, for the error message.
-    """
-    text = name_or_path
-    if "\0" not in text and (text.endswith(SUFFIXES) or "/" in text):
-        path = folder / os.path.expanduser(text)
-        if _is_file(path):
-            return path
-        match = nearest(Path(text).stem, [config.name for config in list_configs()])
-        hint = f"; did you mean the named config {match!r}?" if match else "; give a YAML file or a name in configs/"
-        raise UserError(f"{asked_at}: there is no config file {text!r}{hint}")
-    names = {config.name: config.path for config in list_configs()}
-    if text not in names:
-        raise UserError(f"{asked_at}: there is no config {text!r} in configs/; {did_you_mean(text, names)}")
-    return names[text]
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # no permission, or a name that is too long
-        return False
-
-
 def _read_chain(path: Path, below: tuple[Path, ...]) -> Settings:
     """Return a file's settings, merged over those of the files that it extends.
 
     `below` are the files that extend this one.
     """
-    source = _shown_path(path)
-    settings = read_settings(_read_text(path, source), source)
+    source = shown_path(path)
+    settings = read_settings(read_text(path, source), source)
     _find_task(settings, path.parent)
     if path.parent != CONFIGS_DIR:
         settings = _as_of_then(settings, source)
@@ -210,7 +143,7 @@ def _read_chain(path: Path, below: tuple[Path, ...]) -> Settings:
     if not isinstance(parent.value, str):
         raise UserError(f"{parent.where}: extends takes the name of one config, not {shown(parent.value)}")
     chain = (*below, path.resolve())
-    target = _find(parent.value, path.parent, parent.where)
+    target = find_file(parent.value, path.parent, parent.where)
     if target.resolve() in chain:
         raise UserError(f"{parent.where}: extends goes in a circle, {_circle(chain, target)}")
     inherited = _read_chain(target, chain)
@@ -246,27 +179,6 @@ def _lay_over(settings: Settings, upper: Settings) -> None:
         settings[path] = setting
 
 
-def _read_text(path: Path, source: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{source}: not UTF-8 text at byte {error.start}") from None
-    except OSError as error:
-        raise UserError(f"{source}: cannot be read ({error.strerror})") from None
-
-
-def _shown_path(path: Path) -> str:
-    """Return the path on one line, relative to the working directory if it is inside."""
-    absolute, here = path.absolute(), Path.cwd()
-    text = str(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute)
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
-def _first_comment(path: Path) -> str:
-    lines = _read_text(path, _shown_path(path)).splitlines()
-    return next((line.lstrip("# ").rstrip() for line in lines if line.startswith("#")), "")
-
-
 def _parse_override(override: str, kind: Kind) -> Settings:
     """Return the settings of one `key=value`. Values of text keys are unchanged, others are parsed as YAML."""
     name, equals, text = override.partition("=")
@@ -282,25 +194,3 @@ def _parse_override(override: str, kind: Kind) -> Settings:
     settings = read_value(text, path)
     check_keys(settings, kind)
     return settings
-
-
-def _lines(tree: Mapping[str, Any], path: KeyPath, origins: Mapping[str, str]) -> list[str]:
-    """Return the YAML of one section, indented by two spaces per level, with the origins as comments."""
-    lines: list[str] = []
-    for name, value in tree.items():
-        below = (*path, name)
-        indent = "  " * len(path)
-        if isinstance(value, dict):
-            lines += [f"{indent}{name}:", *_lines(value, below, origins)]  # pyright: ignore[reportUnknownArgumentType]
-        else:
-            origin = origins.get(".".join(below), "")
-            lines.append(f"{indent}{name}: {_yaml_value(value)}{f'  # {origin}' if origin else ''}")
-    return lines
-
-
-def _yaml_value(value: object) -> str:
-    if value is None or isinstance(value, int):  # most values: a dumper for each would take most of the time
-        return "null" if value is None else str(value).lower()
-    style = '"' if isinstance(value, str) else None
-    text = yaml.dump(value, Dumper=PlainDumper, default_style=style, width=float("inf"), allow_unicode=True)
-    return text.removesuffix("\n").removesuffix("\n...")

@@ -10,21 +10,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine.config.load import dump_config
+from engine.config.files.yaml_text import dump_config
 from engine.config.tree import RunConfig
 from engine.errors import UserError
 from engine.forensics.capture import Evidence, to_payload
 from engine.journal.disk.run_dir import CONFIG_FILE, FORENSICS
-from engine.outputs.fault_report import (
-    REPORT_JSON,
-    REPORT_TEXT,
-    ForensicReport,
-    folder_name,
-    folders_of,
-    report_lines,
-    report_text,
-)
-from engine.training.checkpoint.file import copy_to_host
+from engine.outputs.fault_report import REPORT_JSON, REPORT_TEXT, ForensicReport, folder_name, folders_of, report_text
+from engine.outputs.fault_text import report_lines
+from engine.training.checkpoint.values import copy_to_host
 from engine.training.optimizer import Moments
 
 BATCH_FILE, WEIGHTS_FILE = "batch.pt", "weights.pt"

@@ -13,7 +13,8 @@ from engine.forensics.evidence_dir import prune_evidence, weights_payload, write
 from engine.forensics.nan_tracer import stats_of
 from engine.forensics.remedies import remedy_of
 from engine.journal.disk.run_dir import FORENSICS
-from engine.outputs.fault_report import NOT_REPLAYED, Fault, ForensicReport, TensorStats, sentence
+from engine.outputs.fault_report import NOT_REPLAYED, Fault, ForensicReport, TensorStats
+from engine.outputs.fault_text import sentence
 from engine.protocol.events import AlertRaised, FaultNamed
 from engine.protocol.record import record
 from engine.supervision.run_memory import RunMemory

@@ -9,26 +9,29 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cache
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from engine.forensics.operations import (
+    asking_frame,
+    current_node,
+    key_of,
+    name_of,
+    named_tensors,
+    newest_node,
+    source_of,
+    tensors_of,
+)
 from engine.outputs.fault_report import TensorStats
 from engine.protocol.record import record
 
-_TORCH = str(Path(torch.__file__).parent)
-_HERE = str(Path(__file__).parent)
-_ROOT = Path(__file__).parents[2]
 _NATIVE = re.compile(r"(\w+?)Backward\d+$")
 _OVERWRITES = ("aten::copy_", "aten::fill_", "aten::zero_")
-_MOST_NODES = 64
 
 
 @record
@@ -106,14 +109,14 @@ class Tracer(TorchDispatchMode):
         rows = _bad_rows(tensor, self.num_samples) if direction == "input" else ()
         stats = (stats_of(operation, tensor),)
         place = Place(module, operation, "")
-        self._origins[_key(tensor)] = Origin(self._count, direction, place, self.batch, -1, rows, stats)
+        self._origins[key_of(tensor)] = Origin(self._count, direction, place, self.batch, -1, rows, stats)
         self._count += 1
 
     # --- operations ---------------------------------------------------------------------
 
     def origin_of(self, tensors: Iterable[Tensor]) -> Origin | None:
         """Return the earliest origin of the non-finite values in `tensors`, or `None`."""
-        found = [o for t in tensors if (o := self._origins.get(_key(t))) is not None and not is_finite(t)]
+        found = [o for t in tensors if (o := self._origins.get(key_of(t))) is not None and not is_finite(t)]
         return min(found, key=lambda origin: origin.index, default=None)
 
     def __torch_dispatch__(
@@ -122,45 +125,45 @@ class Tracer(TorchDispatchMode):
         """Execute one operation and check its output."""
         kwargs = kwargs or {}
         self._count += 1
-        given = dict(_named_tensors(func, args, kwargs))
+        given = dict(named_tensors(func, args, kwargs))
         if func._schema.name in _OVERWRITES:
             given.pop("self", None)
         known = self.origin_of(given.values())
         if func._schema.is_mutable and known is None:
             given = {name: tensor.clone() for name, tensor in given.items()}
-        node = _current_node()
+        node = current_node()
         if node is None:
-            self._forward.setdefault(_newest_node(), self._place(func))
+            self._forward.setdefault(newest_node(), self._place(func))
         result = func(*args, **kwargs)
         if not func.is_view and "empty" not in func._schema.name:
             self._look(func, node, known, given, result)
         return result
 
     def _look(self, func: Any, node: Any, known: Origin | None, given: Mapping[str, Tensor], result: Any) -> None:
-        outputs = list(_tensors(result))
+        outputs = list(tensors_of(result))
         for number, output in enumerate(outputs):
             if is_finite(output):
                 continue
             if known is None:
                 rows = _bad_rows(output, self.num_samples) if number == 0 else ()
                 known = self._new_origin(func, node, given, rows)
-            self._origins[_key(output)] = known
+            self._origins[key_of(output)] = known
 
     def _new_origin(self, func: Any, node: Any, given: Mapping[str, Tensor], rows: tuple[int, ...]) -> Origin:
         inputs = tuple(stats_of(name, tensor) for name, tensor in given.items() if tensor.is_floating_point())
         if node is None:
-            return Origin(self._count, "forward", self._place(func), self.batch, _newest_node(), rows, inputs)
+            return Origin(self._count, "forward", self._place(func), self.batch, newest_node(), rows, inputs)
         place = self._place_of_node(node)
         return Origin(self._count, "backward", place, self.batch, node._sequence_nr(), rows, inputs)
 
     # --- places -------------------------------------------------------------------------
 
     def _place(self, func: Any) -> Place:
-        frame = _asking_frame(sys._getframe(2))  # pyright: ignore[reportPrivateUsage]
+        frame = asking_frame(sys._getframe(2))  # pyright: ignore[reportPrivateUsage]
         path = (self._modules[-1] or "network") if self._modules else ""
         if path == "network" and frame is not None and frame.f_code.co_name != "forward":
             path = f"network.{frame.f_code.co_name}"
-        return Place(path, _operation(func), _source(frame))
+        return Place(path, name_of(func), source_of(frame))
 
     def _place_of_node(self, node: Any) -> Place:
         """Return the forward operation that a node of the graph differentiates."""
@@ -209,39 +212,8 @@ def stats_of(name: str, tensor: Tensor) -> TensorStats:
     )
 
 
-def reaches(root: Any, sequence: int) -> bool:
-    """Return whether the graph below node `root` contains the node `sequence`. Numbers decrease along its edges."""
-    waiting, seen = [root], set[Any]()  # of nodes, not of their ids: torch may make a further Python object for one
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        number = node._sequence_nr()
-        if number == sequence:
-            return True
-        if number > sequence:
-            waiting.extend(following for following, _ in node.next_functions)
-    return False
-
-
 # The following names of torch are private: the node whose backward pass is running, and the numbers of nodes, by which
 # torch's profiler also matches forward and backward.
-
-
-def _current_node() -> Any:
-    """Return the node whose backward pass is running; `None` in a forward pass."""
-    return torch._C._current_autograd_node()  # pyright: ignore[reportPrivateUsage]
-
-
-def _newest_node() -> int:
-    """Return the number of the newest node: in a forward pass, that of the current operation if it has one."""
-    return torch.autograd._get_sequence_nr() - 1  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
-
-
-def _key(tensor: Tensor) -> int:
-    """Return a key that a tensor shares with its views, but with no other live tensor."""
-    return tensor.untyped_storage()._cdata  # pyright: ignore[reportPrivateUsage]
 
 
 def _bad_rows(tensor: Tensor, num_samples: int) -> tuple[int, ...]:
@@ -249,50 +221,3 @@ def _bad_rows(tensor: Tensor, num_samples: int) -> tuple[int, ...]:
     if tensor.ndim < 3 or len(tensor) != num_samples:
         return ()
     return tuple(row for row in range(num_samples) if not is_finite(tensor[row]))
-
-
-def _named_tensors(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
-    names = [argument.name for argument in func._schema.arguments]
-    for name, value in (*zip(names, args, strict=False), *kwargs.items()):
-        if isinstance(value, Tensor):
-            yield name, value
-        elif isinstance(value, list | tuple):
-            yield from ((f"{name}[{i}]", item) for i, item in enumerate(value) if isinstance(item, Tensor))
-
-
-def _tensors(result: Any) -> Iterator[Tensor]:
-    if isinstance(result, Tensor):
-        yield result
-    elif isinstance(result, list | tuple):
-        for item in result:
-            yield from _tensors(item)
-
-
-def _operation(func: Any) -> str:
-    """Return the common name of an operation, such as aten::_log_softmax or aten::relu_."""
-    return func._schema.name.rpartition("::")[2].strip("_").removeprefix("native_")
-
-
-def _asking_frame(frame: FrameType | None) -> FrameType | None:
-    """Return the innermost frame outside torch and this package, or `None`."""
-    for _ in range(_MOST_NODES):
-        if frame is None:
-            return None
-        file = frame.f_code.co_filename
-        if not file.startswith((_TORCH, _HERE)) and not file.startswith("<"):
-            return frame
-        frame = frame.f_back
-    return None
-
-
-def _source(frame: FrameType | None) -> str:
-    if frame is None:
-        return ""
-    return f"{_shown(frame.f_code.co_filename)}:{frame.f_lineno} in {frame.f_code.co_name}"
-
-
-@cache
-def _shown(file: str) -> str:
-    """Return a program file's relative path, or the name of any other file."""
-    path = Path(file)
-    return str(path.relative_to(_ROOT)) if path.is_relative_to(_ROOT) else path.name

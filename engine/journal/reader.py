@@ -10,9 +10,10 @@ from typing import Any, Literal, TypeVar
 
 from engine.errors import UserError
 from engine.journal.disk.open_files import identity_of
+from engine.journal.disk.schema import LAYERS, POINT_TABLES, has_layers, mend_of
 from engine.journal.series import Series, SeriesWindow, lineage_of, read_series
 from engine.journal.sessions import WriterSession, newest_session
-from engine.journal.store import LAYERS, POINT_TABLES, has_layers, journal_file, mend_of, open_at_rest, open_readable
+from engine.journal.store import journal_file, open_at_rest, open_readable
 from engine.journal.task_meta import TASK, spec_of
 from engine.protocol import wire
 from engine.protocol.codec import Json, WireError, from_text

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.journal.store import LAYERS, POINT_TABLES, has_layers
+from engine.journal.disk.schema import LAYERS, POINT_TABLES, has_layers
 from engine.journal.transaction import newest_branch
 from engine.protocol.record import record
 

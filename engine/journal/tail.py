@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from engine.errors import UserError
+from engine.journal.disk.schema import has_layers, mend_of
 from engine.journal.reader import Entry, entry_of
 from engine.journal.series import Rows, lineage_of, unpack_rows
 from engine.journal.sessions import WriterSession, newest_session
-from engine.journal.store import has_layers, journal_file, mend_of, open_at_rest, open_readable
+from engine.journal.store import journal_file, open_at_rest, open_readable
 from engine.protocol.codec import Json, WireError, from_text
 from engine.protocol.record import record
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from engine.config.load import dump_config
+from engine.config.files.yaml_text import dump_config
 from engine.config.tree import RunConfig
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.protocol.codec import from_text, to_text
@@ -25,14 +25,9 @@ from engine.runtime.outages.inventory import Inventory
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.validator import Validates
 from engine.supervision.run_memory import RunMemory
-from engine.training.checkpoint.file import (
-    CheckpointDamagedError,
-    Snapshot,
-    checkpoint_name,
-    list_checkpoints,
-    set_aside,
-)
+from engine.training.checkpoint.file import CheckpointDamagedError, Snapshot, checkpoint_name, list_checkpoints
 from engine.training.checkpoint.live_state import LiveState
+from engine.training.checkpoint.retention import set_aside
 from engine.training.checkpoint.writer import CheckpointWriter, Written
 
 

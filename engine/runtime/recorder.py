@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.journal.store import LAYERS
+from engine.journal.disk.schema import LAYERS
 from engine.journal.task_meta import ACT_ZEROS, LAYERS_META, PARAMETER_MEASURES, TASK, LayersMeta, layer_metric
 from engine.journal.transaction import StepPoints
 from engine.journal.writer import JournalWriter
 from engine.outputs.inspection.histogram_file import write_histograms
 from engine.outputs.inspection.layer_histograms import LayerHistograms
-from engine.outputs.tensorboard import TensorboardWriter
+from engine.outputs.tensorboard.writer import TensorboardWriter
 from engine.protocol.codec import to_json
 from engine.protocol.decide import Outcome
 from engine.protocol.events import Activity, ActivityChanged, AlertRaised, Event, HistogramTaken, TaskDescribed
@@ -25,7 +25,7 @@ from engine.protocol.state import Measurements, RunState, with_measured
 from engine.protocol.wire import spec_to_json
 
 if TYPE_CHECKING:
-    from engine.training.gradients.layer_probe import LayerNames, LayerValues
+    from engine.training.gradients.layer_values import LayerNames, LayerValues
 
 VANISHED: Final = "vanished"
 """The kind of alerts about files of the run that were deleted during training."""

@@ -17,8 +17,9 @@ from engine.runtime.outages.validation_parts import Halving, PartedMeasure, aler
 from engine.runtime.recorder import RunRecorder
 from engine.supervision.run_memory import RunMemory
 from engine.task import HasPreviews
-from engine.training.evaluate import Validation, ValidationPlan, evaluate
 from engine.training.train_state import TrainState, amp_dtype
+from engine.training.validation.evaluate import evaluate
+from engine.training.validation.result import Validation, ValidationPlan
 
 
 class Validates(Protocol):

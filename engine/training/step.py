@@ -24,11 +24,12 @@ from engine.training.averaging import WeightAverage
 from engine.training.data.batch import Batch
 from engine.training.device import PartTimer
 from engine.training.gradients.batch_statistics import BatchStatistics
+from engine.training.gradients.device_numbers import to_host
 from engine.training.gradients.finite_check import norms_of_state
 from engine.training.gradients.grad_clip import WeightClip, ZClip
 from engine.training.gradients.grad_share import GradientTaps
 from engine.training.gradients.layer_histogram import HistogramTaker
-from engine.training.gradients.layer_probe import LayerProbe, to_host
+from engine.training.gradients.layer_probe import LayerProbe
 from engine.training.gradients.step_report import PendingReport, VectorLayout
 from engine.training.loss_sum import Objective, loss_sum
 from engine.training.optimizer import apply_learning_rates, begin_moments

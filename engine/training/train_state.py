@@ -18,8 +18,8 @@ from engine.protocol.record import record
 from engine.protocol.state import RunState
 from engine.task import DataGoneError, Rejection, Samples, Splits, Task
 from engine.training.checkpoint.content import load_resumable
-from engine.training.checkpoint.file import copy_to_host
 from engine.training.checkpoint.random_states import host_random_states, set_host_random_states
+from engine.training.checkpoint.values import copy_to_host
 from engine.training.data.batch import Batch, Position
 from engine.training.data.spans import Shard
 from engine.training.data.stream import BatchStream
@@ -249,14 +249,3 @@ def _stream(samples: Samples, config: RunConfig, batch_size: int, shard: Shard |
         timeout_seconds=data.timeout_seconds,
         shard=shard,
     )
-
-
-def inherit_weights(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> tuple[int, list[str], list[str]]:
-    """Copy weights that match by name and shape.
-
-    Return the number of copied tensors, the missing names and the unused names.
-    """
-    own = model.state_dict()
-    fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
-    model.load_state_dict(fitting, strict=False)
-    return len(fitting), sorted(set(own) - set(fitting)), sorted(set(weights) - set(fitting))

@@ -15,7 +15,7 @@ from cockpit import Cockpit
 from engine.adapters.hooks import patches
 from engine.adapters.programs.command import Program, command_of
 from engine.adapters.programs.program import run_program
-from engine.journal.disk.run_dir import create_run
+from engine.journal.disk.new_run import create_run
 from engine.outputs.inspection.histogram_file import kept_histograms
 from engine.outputs.inspection.layer_histograms import Histogram, LayerHistograms
 from engine.protocol import commands as c

@@ -20,7 +20,7 @@ from engine.adapters.child.link import GONE, Link
 from engine.adapters.programs.command import Program, command_of
 from engine.adapters.programs.program import run_program
 from engine.errors import UserError
-from engine.journal.disk.run_dir import create_run
+from engine.journal.disk.new_run import create_run
 from engine.journal.reader import JournalReader
 from engine.journal.sender import Sender
 from engine.protocol import commands as c
@@ -220,7 +220,7 @@ from pathlib import Path
 from engine.adapters.programs.command import Program, command_of
 from engine.adapters.programs.program import run_program
 from engine.runtime.host.interrupt import Interrupt
-from engine.journal.disk.run_dir import create_run
+from engine.journal.disk.new_run import create_run
 directory = create_run(Path(sys.argv[2]) / "runs", "one")
 run_program(Program(command_of([sys.argv[1], "400", "0.005"]), directory), Interrupt())
 """

@@ -19,7 +19,7 @@ from engine.adapters.programs import program, program_end
 from engine.adapters.programs.command import Program, command_of
 from engine.adapters.programs.program import run_program
 from engine.adapters.programs.program_end import ProgramEnd
-from engine.journal.disk.run_dir import create_run
+from engine.journal.disk.new_run import create_run
 from engine.journal.sender import Sender
 from engine.protocol import commands as c
 from engine.protocol import events as e

@@ -13,7 +13,8 @@ from torch.distributed import HashStore, distributed_c10d
 from engine.adapters.ranks import rank_replays, rank_words
 from engine.adapters.ranks.rank_replays import GatheredReplay, ReplayReports, first_fault, share_due
 from engine.adapters.ranks.rank_words import RankWords
-from engine.outputs.fault_report import NOT_REPLAYED, REPRODUCED, VANISHED, Fault, sentence
+from engine.outputs.fault_report import NOT_REPLAYED, REPRODUCED, VANISHED, Fault
+from engine.outputs.fault_text import sentence
 
 LOG = Fault(REPRODUCED, "forward", "head", "log")
 SQRT = Fault(REPRODUCED, "backward", "body", "sqrt")

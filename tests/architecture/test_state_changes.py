@@ -17,6 +17,7 @@ MAKERS: Final = {
     "engine/runtime/recorder.py": {"with_measured"},
     "engine/runtime/train.py": {"with_measured"},
     "engine/runtime/start/bootstrap.py": {"RunState"},
+    "engine/runtime/start/changed_config.py": {"with_decided"},
     "engine/runtime/start/resume.py": {"replace", "with_decided", "with_measured"},
     "engine/adapters/loop_options.py": {"RunState"},
     "engine/adapters/programs/program.py": {"RunState"},

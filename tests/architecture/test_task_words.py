@@ -27,7 +27,7 @@ FORMER: Final = f"{WIRE.relative_to(ROOT)}: 'miou'"
 
 FIELDS: Final = {
     FORMER,
-    "engine/runtime/start/resume.py: 'refinements'",  # the field of the state
+    "engine/runtime/start/changed_config.py: 'refinements'",  # the field of the state
     "engine/outputs/fault_report.py: 'refinement'",  # the noun of reports that lack it
 }
 

@@ -179,7 +179,8 @@ def drawn_from(train_state: TrainState) -> list[Batch]:
 
 def measured(train_state: TrainState) -> tuple[float, tuple[float, float, float]]:
     """Return mIoU and the three classes' IoU over the validation split."""
-    from engine.training.evaluate import ValidationPlan, evaluate
+    from engine.training.validation.evaluate import evaluate
+    from engine.training.validation.result import ValidationPlan
 
     config = train_state.config
     plan = ValidationPlan(

@@ -69,7 +69,7 @@ def finish(device: str) -> None:
 def _begin_recording(directory: Path, config: RunConfig) -> RunRecorder:
     """A recorder into a new journal and TensorBoard's files."""
     from engine.journal.writer import JournalWriter
-    from engine.outputs.tensorboard import TensorboardWriter
+    from engine.outputs.tensorboard.writer import TensorboardWriter
     from engine.runtime.recorder import RunRecorder
     from engine.runtime.start.bootstrap import initial_state
 

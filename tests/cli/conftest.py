@@ -9,7 +9,7 @@ import pytest
 
 from cockpit.cli.arguments import parse_arguments
 from cockpit.cli.dispatch import run_subcommand
-from engine.journal.disk.run_dir import create_run
+from engine.journal.disk.new_run import create_run
 from engine.journal.writer import JournalWriter
 from tests.recorded import writing
 

@@ -11,7 +11,8 @@ import pytest
 
 import main
 from cockpit.terminal.terminal import BROWSER_DRIVER, DRIVER_VARIABLE
-from engine.journal.disk.run_dir import create_run, lock_run
+from engine.journal.disk.new_run import create_run
+from engine.journal.disk.run_dir import lock_run
 from tests.recorded import ROOT
 from tests.recorded_run import record_run
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.config.load import dump_config, load_config, read_resolved
+from engine.config.files.yaml_text import dump_config
+from engine.config.load import load_config, read_resolved
 from engine.errors import UserError
 
 RULES = """

@@ -7,17 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import load
+from engine.config.files import named_configs
+from engine.config.files.named_configs import list_configs
+from engine.config.files.yaml_text import dump_config, show_config
 from engine.config.keys import config_keys
-from engine.config.load import (
-    dump_config,
-    list_configs,
-    load_config,
-    load_for_resume,
-    read_resolved,
-    resolve_config,
-    show_config,
-)
+from engine.config.load import load_config, load_for_resume, read_resolved, resolve_config
 from engine.errors import UserError
 from engine.tasks.person.config import PersonConfig
 
@@ -330,13 +324,13 @@ def test_a_shown_config_is_a_config(write):
 def test_configs_are_listed_with_the_first_comment_line(tmp_path, monkeypatch):
     (tmp_path / "b.yaml").write_text("# What b is.\n# More.\n", encoding="utf-8")
     (tmp_path / "a.yaml").write_text("training: {}\n", encoding="utf-8")
-    monkeypatch.setattr(load, "CONFIGS_DIR", tmp_path)
+    monkeypatch.setattr(named_configs, "CONFIGS_DIR", tmp_path)
     assert [(c.name, c.description) for c in list_configs()] == [("a", ""), ("b", "What b is.")]
 
 
 def test_no_mangled_config_raises_anything_but_a_user_error(write):
     """Cut, doubled and garbled forms of a real config either load or are told in one sentence."""
-    text = (load.CONFIGS_DIR / "tiny.yaml").read_text(encoding="utf-8")
+    text = (named_configs.CONFIGS_DIR / "tiny.yaml").read_text(encoding="utf-8")
     forms = [text[:cut] for cut in range(0, len(text), 29)]
     forms += [text[:cut] + mark + text[cut:] for cut in range(0, len(text), 101) for mark in "{[:\t-&*!%@`'\"|>?,"]
     for form in forms:

@@ -7,9 +7,10 @@ import re
 import pytest
 import yaml
 
+from engine.config.files.named_configs import CONFIGS_DIR, list_configs
+from engine.config.files.yaml_source import read_settings
 from engine.config.keys import config_keys
-from engine.config.load import CONFIGS_DIR, list_configs, load_config
-from engine.config.yaml_source import read_settings
+from engine.config.load import load_config
 from engine.tasks.person.config import PersonConfig
 from engine.tasks.person.spec import phase_of
 

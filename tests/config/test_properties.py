@@ -11,9 +11,10 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from engine.config.files.yaml_source import PlainDumper, PlainLoader, read_settings, read_value
+from engine.config.files.yaml_text import dump_config
 from engine.config.keys import config_keys
-from engine.config.load import dump_config, load_config, read_resolved, resolve_config
-from engine.config.yaml_source import PlainDumper, PlainLoader, read_settings, read_value
+from engine.config.load import load_config, read_resolved, resolve_config
 from engine.errors import UserError
 from engine.tasks.person.config import PersonConfig
 

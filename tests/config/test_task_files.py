@@ -11,8 +11,9 @@ import main
 from cockpit.cli.arguments import parse_arguments
 from cockpit.cli.commands.configs import run_configs
 from cockpit.cli.options import overrides, train_options
+from engine.config.files.yaml_text import dump_config
 from engine.config.keys import config_keys
-from engine.config.load import dump_config, load_config, load_for_resume, read_resolved, resolve_config
+from engine.config.load import load_config, load_for_resume, read_resolved, resolve_config
 from engine.errors import UserError
 from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE
 from engine.training.checkpoint.file import list_checkpoints

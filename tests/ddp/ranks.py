@@ -49,7 +49,7 @@ def tiny_config(task: str = "Tiny", **overrides: Mapping[str, object]) -> RunCon
 
 PRELOADED = (
     "torch",
-    "engine.runtime.ranks.follower",
+    "engine.runtime.ranks.follow",
     "engine.runtime.train",
     "numpy.random",
     "torch.profiler._cupti_monitor",
@@ -131,7 +131,8 @@ def _be_rank(request: RunRequest, port: int, folder: Path, environment: Mapping[
     """Run one rank in a process of its own."""
     import torch
 
-    from engine.runtime.ranks.follower import Follower, follow
+    from engine.runtime.ranks.follow import follow
+    from engine.runtime.ranks.follower import Follower
     from engine.runtime.ranks.leader_loop import LeaderLoop
     from engine.runtime.train import train
 

@@ -18,9 +18,9 @@ from cockpit.preferences.key_names import shown_key
 from cockpit.preferences.keymap import KEYS
 from cockpit.preferences.run_keys import RUN_KEYS
 from engine.adapters.capabilities import ADAPTERS
+from engine.config.files.yaml_source import read_settings
 from engine.config.keys import ConfigKey, config_keys, section_keys
 from engine.config.sections import AlertRule
-from engine.config.yaml_source import read_settings
 from engine.protocol import commands as c
 from engine.protocol.words.command_syntax import COMMAND_WORDS, usage
 from engine.tasks.person.config import PersonConfig

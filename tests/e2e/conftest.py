@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.config.load import dump_config
+from engine.config.files.yaml_text import dump_config
 from tests.small import small_config
 
 SCENES = {"num_train_scenes": 12, "num_val_scenes": 2, "image_size": 64, "max_people": 3}

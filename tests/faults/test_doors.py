@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import UserError
-from engine.journal.disk.run_dir import create_run
+from engine.journal.disk.new_run import create_run
 from engine.journal.reader import JournalReader
 from engine.journal.sender import Sender, await_outcome
 from engine.journal.store import JOURNAL_FILE

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from engine.errors import UserError
-from engine.journal.disk.run_dir import CHECKPOINTS, create_run
+from engine.journal.disk.new_run import create_run
+from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.protocol import events as e
 from engine.runtime.loop import Loop
 from engine.training.checkpoint.checksum import checksum_path

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import engine.tasks.person.losses.terms
-import engine.training.evaluate
 import engine.training.step
+import engine.training.validation.evaluate
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.protocol import commands as c
 from engine.protocol import events as e

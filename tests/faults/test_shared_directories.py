@@ -18,7 +18,8 @@ import engine.runtime.train  # noqa: F401
 from engine.errors import UserError
 from engine.journal.disk.find_run import find_run, list_runs
 from engine.journal.disk.run_dir import LOCK_FILE, lock_run
-from engine.training.checkpoint.file import Snapshot, prune, save_checkpoint
+from engine.training.checkpoint.file import Snapshot, save_checkpoint
+from engine.training.checkpoint.retention import prune
 from main import main
 from tests.faulty import run
 from tests.small import small_config

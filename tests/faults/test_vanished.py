@@ -24,8 +24,9 @@ from engine.tasks.person.spec import SPEC
 from engine.training.checkpoint.file import Snapshot, list_checkpoints, load_checkpoint
 from engine.training.checkpoint.writer import Written
 from engine.training.data.batch import Batch
-from engine.training.evaluate import Validation, evaluate
 from engine.training.step import TrainStep
+from engine.training.validation.evaluate import evaluate
+from engine.training.validation.result import Validation
 from tests.faults.planted import Plant, plant
 from tests.faulty import entries, long_config, run, state_of
 

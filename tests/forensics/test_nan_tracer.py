@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from engine.forensics.nan_tracer import Origin, Tracer, is_finite, reaches, stats_of
+from engine.forensics.nan_tracer import Origin, Tracer, is_finite, stats_of
+from engine.forensics.operations import reaches
 
 
 class Chain(nn.Module):

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
+from engine.journal.disk.schema import LAYERS
 from engine.journal.reader import JournalReader
-from engine.journal.store import JOURNAL_FILE, LAYERS
+from engine.journal.store import JOURNAL_FILE
 from engine.journal.task_meta import LAYERS_META, LayersMeta, layer_metric, layer_of, layers_of
 from engine.journal.transaction import StepPoints
 from engine.journal.writer import JournalWriter
 from engine.protocol.state import RunState
 from engine.runtime.recorder import RunRecorder
-from engine.training.gradients.layer_probe import LayerNames, LayerValues
+from engine.training.gradients.layer_values import LayerNames, LayerValues
 from tests.recorded import writing
 
 EARLIER = Path(__file__).parents[1] / "earlier"

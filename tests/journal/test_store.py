@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from engine.errors import UserError
+from engine.journal.disk.schema import FORMAT
 from engine.journal.reader import JournalReader
-from engine.journal.store import FORMAT, JOURNAL_FILE, create_journal, open_readable, open_writable
+from engine.journal.store import JOURNAL_FILE, create_journal, open_readable, open_writable
 from engine.journal.writer import JournalWriter
 from tests.recorded import writing
 

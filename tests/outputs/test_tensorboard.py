@@ -19,8 +19,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from engine.journal.reader import JournalReader
 from engine.journal.writer import JournalWriter
-from engine.outputs import tensorboard, tfevents
-from engine.outputs.tensorboard import TensorboardWriter
+from engine.outputs.tensorboard import tfevents
+from engine.outputs.tensorboard.writer import TensorboardWriter
 from engine.protocol.state import RunState
 from engine.runtime.recorder import RunRecorder
 
@@ -203,7 +203,7 @@ def test_a_directory_that_cannot_be_made_only_counts_what_is_lost(tmp_path: Path
 def test_records_beyond_the_queue_and_after_the_end_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tensorboard, "_SECONDS_BETWEEN_WRITES", 3600.0)
+    monkeypatch.setattr("engine.outputs.tensorboard.writer._SECONDS_BETWEEN_WRITES", 3600.0)
     writer = TensorboardWriter(tmp_path / "tensorboard", max_waiting=3)
     for step in range(5):
         writer.record_step(step, NAMES, [0.0, 1.0])

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from tensorboard.compat.tensorflow_stub import pywrap_tensorflow
 
-from engine.outputs import tfevents
-from engine.outputs.tfevents import EventFile, crc32c, framed
+from engine.outputs.tensorboard import tfevents
+from engine.outputs.tensorboard.tfevents import EventFile, crc32c, framed
 
 
 def records_in(directory: Path) -> list[bytes]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.config.load import list_configs
+from engine.config.files.named_configs import list_configs
 from engine.journal.disk.run_dir import JOURNAL_FILE
 from tests.architecture.sources import ROOT
 

@@ -32,9 +32,9 @@ from engine.training.checkpoint.file import (
     save_checkpoint,
 )
 from engine.training.data.stream import BatchStream
-from engine.training.evaluate import evaluate
 from engine.training.inference.trained_model import open_trained
 from engine.training.loss_sum import Objective
+from engine.training.validation.evaluate import evaluate
 from tests.person_state import person_state
 from tests.small import small_config
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cockpit.session.run_summary import failure_of, gradient_bound_of
-from engine.config.load import dump_config
+from engine.config.files.yaml_text import dump_config
 from engine.protocol.codec import Json
 from tests.small import small_config
 

@@ -14,7 +14,7 @@ from engine.journal.disk.run_dir import CHECKPOINTS, CONSOLE_LOG
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.words.script import ScriptedCommand
-from engine.runtime.reproduce.reproduce import compare_weights
+from engine.runtime.reproduce.comparison import compare_weights
 from engine.task import load_task
 from engine.training.checkpoint.file import BEST
 from engine.training.inference.trained_model import open_trained

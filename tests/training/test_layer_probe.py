@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from engine.tasks.person.model.network import HierarchicalUNet
 from engine.tasks.person.spec import refinements_of
-from engine.training.gradients.layer_probe import NETWORK, LayerProbe, LayerValues
+from engine.training.gradients.layer_probe import NETWORK, LayerProbe
+from engine.training.gradients.layer_values import LayerValues
 from engine.training.step import TrainStep
 from engine.training.step_plan import StepPlan, plan_for
 from tests.person_state import person_state

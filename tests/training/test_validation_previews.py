@@ -13,8 +13,9 @@ from engine.errors import UserError
 from engine.tasks.person.model.network import HierarchicalUNet, Outputs
 from engine.tasks.person.task import PersonTask
 from engine.training.data.batch import Batch
-from engine.training.evaluate import Before, Sums, ValidationPlan, measure, summarise
 from engine.training.loss_sum import Objective
+from engine.training.validation.evaluate import Before, Sums, measure, summarise
+from engine.training.validation.result import ValidationPlan
 from tests.small import random_batch, small_config
 
 CONFIG = small_config()

@@ -15,7 +15,7 @@ from cockpit.terminal.shell_job import ShellJob, begin_job
 from cockpit.terminal.standard_streams import complain
 from cockpit.terminal.terminal import why_no_screen
 from engine.errors import UserError
-from engine.journal.disk.run_dir import create_run, discard_run
+from engine.journal.disk.new_run import create_run, discard_run
 from engine.runtime.host.background import BackgroundRun, Ended
 from engine.runtime.host.interrupt import Interrupt, signals_to
 from engine.runtime.host.time_limit import time_limit

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from engine.config.load import NamedConfig, list_configs, resolve_config, show_config
+from engine.config.files.named_configs import NamedConfig, list_configs
+from engine.config.files.yaml_text import show_config
+from engine.config.load import resolve_config
 
 
 def run_configs(args: Namespace) -> int:

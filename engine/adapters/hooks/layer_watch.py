@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from ...outputs.inspection.layer_histograms import LayerHistograms
 from ...protocol.record import record
 from ...training.gradients.layer_histogram import HistogramTaker, PendingHistograms, layer_names
-from ...training.gradients.layer_probe import LayerProbe, LayerValues, PendingLayers
+from ...training.gradients.layer_probe import LayerProbe
+from ...training.gradients.layer_values import LayerValues, PendingLayers
 from .gradient_reader import ParameterNames, unwrapped
 from .survive import say
 

@@ -11,7 +11,7 @@ import numpy as np
 from engine.outputs.inspection.layer_histograms import LayerHistograms
 from engine.protocol.codec import Json, from_json
 from engine.protocol.record import record
-from engine.training.gradients.layer_probe import LayerNames, LayerValues
+from engine.training.gradients.layer_values import LayerNames, LayerValues
 
 
 @record

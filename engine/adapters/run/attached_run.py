@@ -29,7 +29,8 @@ from engine.protocol import events as e
 from engine.protocol.events import Activity
 from engine.protocol.state import RunState
 from engine.runtime.checkpointer import Checkpointer
-from engine.runtime.commands.command_processor import CommandProcessor, HandedOver, RequestQueue
+from engine.runtime.commands.command_processor import CommandProcessor, HandedOver
+from engine.runtime.commands.request_queue import RequestQueue
 from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.monitoring.supervisor import Supervisor
 from engine.runtime.validator import Validates

@@ -21,9 +21,10 @@ from engine.protocol.codec import WireError, from_text
 from engine.protocol.events import Event
 from engine.protocol.state import RunState
 from engine.protocol.wire import state_from_text
-from engine.training.checkpoint.file import CheckpointDamagedError, copy_to_host, list_checkpoints, load_checkpoint
+from engine.training.checkpoint.file import CheckpointDamagedError, list_checkpoints, load_checkpoint
 from engine.training.checkpoint.live_state import LiveState
 from engine.training.checkpoint.random_states import host_random_states, set_host_random_states
+from engine.training.checkpoint.values import copy_to_host
 from engine.training.device import describe
 
 

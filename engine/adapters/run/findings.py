@@ -15,10 +15,9 @@ from engine.outputs.fault_report import (
     Fault,
     ForensicReport,
     folder_name,
-    report_lines,
     report_text,
-    sentence,
 )
+from engine.outputs.fault_text import report_lines, sentence
 from engine.protocol.commands import Rollback
 from engine.protocol.events import AlertRaised, FaultNamed
 from engine.protocol.state import RunState

@@ -15,7 +15,8 @@ import yaml
 from engine.adapters.capabilities import resume_of
 from engine.adapters.hooks.survive import say
 from engine.errors import UserError
-from engine.journal.disk.run_dir import CONFIG_FILE, CONSOLE_LOG, claim_run, hold_run, start_over
+from engine.journal.disk.new_run import start_over
+from engine.journal.disk.run_dir import CONFIG_FILE, CONSOLE_LOG, claim_run, hold_run
 from engine.journal.task_meta import ATTACHED, HAS_PREVIEWS, RECORDED_FROM, TASK, Attached
 from engine.journal.writer import JournalWriter
 from engine.protocol.codec import to_json

@@ -11,7 +11,7 @@ from engine.config.sections import AutopilotConfig, CheckpointConfig, GateConfig
 from engine.config.tree import RunConfig
 from engine.errors import UserError
 from engine.journal.disk.find_run import find_run
-from engine.journal.disk.run_dir import create_run
+from engine.journal.disk.new_run import create_run
 from engine.protocol.events import ValidationCompleted
 
 _AROUND: Final = "training_cockpit_engine.adapters.child.attach"

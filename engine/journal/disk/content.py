@@ -6,7 +6,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from engine.journal.store import POINT_TABLES, journal_file
+from engine.journal.disk.schema import POINT_TABLES
+from engine.journal.store import journal_file
 
 
 def took_a_step(path: Path) -> bool:

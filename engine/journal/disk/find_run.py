@@ -8,8 +8,9 @@ from pathlib import Path
 
 from engine.errors import UserError, did_you_mean
 from engine.journal.disk.labels import read_labels
+from engine.journal.disk.new_run import holds_work
 from engine.journal.disk.plain_files import check_plain_file
-from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE, DELETED, LATEST, LOCK_FILE, MAX_NAME, holds_work
+from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE, DELETED, LATEST, LOCK_FILE, MAX_NAME
 from engine.journal.store import JOURNAL_FILE
 
 

@@ -15,7 +15,8 @@ from engine.protocol.events import AlertRaised, NoteAdded
 from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.recorder import VANISHED
 from engine.runtime.start.bootstrap import save_config
-from engine.training.checkpoint.file import SUPERSEDED, list_checkpoints
+from engine.training.checkpoint.file import list_checkpoints
+from engine.training.checkpoint.retention import SUPERSEDED
 
 UNLISTED: Final = "disk"
 """The kind of the alert that the disk of a run does not answer."""

@@ -16,8 +16,9 @@ from engine.protocol.record import record
 from engine.runtime.outages.memory import MEMORY_ERRORS, OUT_OF_MEMORY, asked, is_out_of_memory
 from engine.training.data.batch import Batch
 from engine.training.data.stream import BatchStream
-from engine.training.evaluate import Before, Sums, ValidationPlan, measure
 from engine.training.loss_sum import Objective
+from engine.training.validation.evaluate import Before, Sums, measure
+from engine.training.validation.result import ValidationPlan
 
 T = TypeVar("T")
 

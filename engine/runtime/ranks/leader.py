@@ -18,7 +18,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from engine.config.load import dump_config
+from engine.config.files.yaml_text import dump_config
 from engine.config.tree import RunConfig
 from engine.errors import UserError
 from engine.protocol.events import Event

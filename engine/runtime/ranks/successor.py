@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from engine.config.load import dump_config
+from engine.config.files.yaml_text import dump_config
 from engine.config.tree import RunConfig
 from engine.errors import UserError
 from engine.journal.disk.run_dir import CHECKPOINTS, LOCK_FILE, lock_run, running_process

@@ -23,7 +23,8 @@ from engine.runtime.validator import Validator
 from engine.supervision.run_memory import RunMemory
 from engine.task import DataGoneError
 from engine.training.data.batch import Position
-from engine.training.evaluate import Before, Measure, Sums, Validation, ValidationPlan, summarise
+from engine.training.validation.evaluate import Before, Measure, Sums, summarise
+from engine.training.validation.result import Validation, ValidationPlan
 
 _ABORT: Final = 1
 _GONE: Final = 2

@@ -10,7 +10,7 @@ from typing import Final, cast
 
 import torch
 
-from engine.config.load import dump_config
+from engine.config.files.yaml_text import dump_config
 from engine.errors import UserError
 from engine.journal.reader import Entry, JournalReader
 from engine.journal.task_meta import PARENT, parent_of

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Generator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import replace
-from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from engine.config.load import dump_config
+from engine.config.files.yaml_text import dump_config
 from engine.config.tree import RunConfig
 from engine.errors import UserError
-from engine.journal.disk.run_dir import (
-    CONFIG_FILE,
-    CONSOLE_LOG,
-    TENSORBOARD,
-    claim_run,
-    has_journal,
-    hold_run,
-    start_over,
-)
+from engine.journal.disk.new_run import start_over
+from engine.journal.disk.run_dir import CONFIG_FILE, CONSOLE_LOG, TENSORBOARD, claim_run, has_journal, hold_run
 from engine.journal.reader import JournalReader
 from engine.journal.task_meta import HAS_PREVIEWS, PARENT, TASK, Parent
 from engine.journal.writer import JournalWriter
 from engine.outputs.free_cores import choose_threads
-from engine.outputs.tensorboard import TensorboardWriter
+from engine.outputs.tensorboard.writer import TensorboardWriter
 from engine.protocol.codec import to_json
 from engine.protocol.engine_events import Departure
 from engine.protocol.record import record
@@ -38,6 +29,7 @@ from engine.protocol.words.script import ScriptedCommand
 from engine.runtime.host.launch import Launch
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.reproduce.recorded_action import RecordedAction
+from engine.runtime.start.console_log import logging_to
 from engine.task import HasPreviews, load_task
 
 IMPORTING: Final = "importing torch"
@@ -180,55 +172,3 @@ def save_config(directory: Path, config: RunConfig) -> None:
         partial.replace(directory / CONFIG_FILE)
     except OSError as error:
         raise UserError(f"cannot write {directory / CONFIG_FILE}: {error.strerror}") from error
-
-
-class _LogFile(WatchedFileHandler):
-    """A log that drops records if the disk is full.
-
-    A traceback of logging itself would only damage the screen, and the journal reports the full disk by an alert. A
-    deleted file is created again. Records before `begin` wait in memory.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, delay=True)
-        self._waiting: list[logging.LogRecord] | None = []
-
-    def begin(self) -> None:
-        """Write the waiting records, and all later ones."""
-        waiting, self._waiting = self._waiting or (), None
-        for entry in waiting:
-            self.emit(entry)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, or keep it for later."""
-        if self._waiting is not None:
-            self._waiting.append(record)
-            return
-        with suppress(OSError):  # the file cannot be opened: no room for another one, no directory
-            super().emit(record)
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        """Drop the record."""
-
-    def close(self) -> None:
-        """Close the file. Waiting records are dropped if the disk is full, or if none reports a fault."""
-        if any(record.levelno >= logging.ERROR for record in self._waiting or ()):
-            self.begin()
-        with suppress(OSError):
-            super().close()
-
-
-@contextmanager
-def logging_to(path: Path) -> Generator[_LogFile]:
-    """Write warnings and log records of every library to console.log during the block, from `begin` on."""
-    handler = _LogFile(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    root = logging.getLogger()
-    root.addHandler(handler)
-    logging.captureWarnings(True)
-    try:
-        yield handler
-    finally:
-        logging.captureWarnings(False)
-        root.removeHandler(handler)
-        handler.close()

@@ -12,10 +12,10 @@ from torch import nn
 from engine.errors import UserError
 from engine.protocol import events as e
 from engine.training.averaging import AVERAGED
+from engine.training.checkpoint.archive import are_weights
 from engine.training.checkpoint.content import odd_parameter
-from engine.training.checkpoint.file import CheckpointDamagedError, are_weights, read_checkpoint
+from engine.training.checkpoint.file import CheckpointDamagedError, read_checkpoint
 from engine.training.inference.export.weights_file import SUFFIX, read_weights
-from engine.training.train_state import inherit_weights
 
 
 def inherit_from(model: nn.Module, path: Path) -> e.WeightsInherited:
@@ -49,3 +49,14 @@ def _is_of_kind(value: torch.Tensor, own: torch.Tensor | None) -> bool:
     """Return whether the values are floating-point, unless the network's `own` are not, as counters."""
     is_counter = own is not None and not own.is_floating_point() and own.dtype == value.dtype
     return value.is_floating_point() or is_counter
+
+
+def inherit_weights(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> tuple[int, list[str], list[str]]:
+    """Copy weights that match by name and shape.
+
+    Return the number of copied tensors, the missing names and the unused names.
+    """
+    own = model.state_dict()
+    fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
+    model.load_state_dict(fitting, strict=False)
+    return len(fitting), sorted(set(own) - set(fitting)), sorted(set(weights) - set(fitting))

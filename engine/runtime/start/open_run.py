@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import torch
 
 from engine.config.tree import RunConfig
 from engine.errors import UserError, undone_by_error
@@ -17,45 +13,30 @@ from engine.journal.inbox import Inbox
 from engine.journal.task_meta import Parent
 from engine.outputs.inspection.preview_writer import PreviewWriter
 from engine.protocol import events as e
-from engine.protocol.record import record
-from engine.protocol.words.command_syntax import program_name
 from engine.runtime.checkpointer import Checkpointer
-from engine.runtime.commands.command_processor import CommandProcessor, RequestQueue
+from engine.runtime.commands.command_processor import CommandProcessor
+from engine.runtime.commands.request_queue import RequestQueue
 from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.loop import Loop
 from engine.runtime.monitoring.step_monitor import StepMonitor
 from engine.runtime.monitoring.supervisor import Supervisor
 from engine.runtime.ranks.leader import Leader, LeaderState
 from engine.runtime.ranks.leader_loop import LeaderLoop
-from engine.runtime.ranks.successor import LOST
 from engine.runtime.ranks.validation import SharedValidator
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.runtime.reproduce.timeline import remember_conditions
 from engine.runtime.start.bootstrap import RunRequest
-from engine.runtime.start.check_task import built_network, check_splits, check_task
-from engine.runtime.start.inherited_weights import inherit_from
-from engine.runtime.start.resume import (
-    Start,
-    changed_settings,
-    first_weights,
-    has_other_score,
-    last_reached,
-    redescribed,
-    redo_list,
-    resumed_state,
-    still_unusual,
-)
+from engine.runtime.start.build import Built, build, load_data, restore
+from engine.runtime.start.changed_config import has_other_score
+from engine.runtime.start.resume import Start, last_reached, redescribed, redo_list, resumed_state, still_unusual
 from engine.runtime.start.same_data import remember_data
 from engine.runtime.validator import Validator
-from engine.supervision.alerts.rules import check_rules
 from engine.supervision.baseline import Baseline
 from engine.supervision.run_memory import RunMemory
-from engine.task import HasBaseline, HasChance, ReportsProgress, Samples, Splits, Task, Tensors, load_task
-from engine.training.averaging import holds_average
-from engine.training.checkpoint.random_states import seed_all
+from engine.task import HasBaseline, HasChance, Samples, Splits, Task, Tensors
 from engine.training.data.spans import stacked
-from engine.training.device import choose_device, describe
+from engine.training.device import describe
 from engine.training.train_state import TrainState
 
 _CHANCE_SAMPLES = 64
@@ -87,108 +68,16 @@ def open_run(
         raise UserError("--init-from begins a new run; a resumed one has its own weights: leave one of the two out")
     if start:
         recorder.start_from(resumed_state(start.payload, request.config, recorder.state))
-    loaded = _load_data(request, recorder, interrupt)
-    built = _build(request, start, loaded, recorder, leader)
+    loaded = load_data(request, recorder, interrupt)
+    built = build(request, start, loaded, recorder, leader)
     interrupt.check()
     with undone_by_error(built.opened.close):
-        said = _restore(start, built, request, recorder)
+        said = restore(start, built, request, recorder)
         return _announce(built, start, (*said, *loaded.said, *built.said), request, recorder, interrupt)
 
 
-@record
-class _Loaded:
-    """The task, the device and the data, and the events that report problems in the data."""
-
-    task: Task
-    device: torch.device
-    splits: Splits
-    said: tuple[e.Event, ...]
-
-
-@record
-class _Built:
-    """The live state, the checkpoint of the initial weights (or an empty string), and the event that reports it.
-
-    `opened` closes the live state.
-    """
-
-    splits: Splits
-    train_state: TrainState
-    init_from: str
-    said: tuple[e.Event, ...]
-    opened: ExitStack
-
-
-def _load_data(request: RunRequest, recorder: RunRecorder, interrupt: Interrupt) -> _Loaded:
-    """Open the data of the task, after seeding the generators. Raises UserError and StoppedEarlyError."""
-    config, device, task = request.config, choose_device(request.device), load_task(request.config.task)
-    seed_all(config.training.seed)
-    recorder.update(doing="indexing the data")
-    interrupt.check()
-
-    def on_progress(text: str) -> None:
-        interrupt.check()
-        recorder.update(doing=text)
-
-    splits = open_data(task, config, on_progress)
-    interrupt.check()
-    return _Loaded(
-        task,
-        device,
-        splits,
-        (
-            *(e.NoteAdded(note) for note in splits.notes),
-            *(e.SampleRejected(problem.file, problem.error) for problem in splits.problems),
-            *(
-                e.AlertRaised("doubtful data", f"{doubt.file}: {doubt.message}", f"{program_name()} data inspect")
-                for doubt in splits.doubts
-            ),
-        ),
-    )
-
-
-def _build(
-    request: RunRequest, start: Start | None, loaded: _Loaded, recorder: RunRecorder, leader: Leader | None
-) -> _Built:
-    """Build network, optimizer and data streams; the weights of a new run may come from another's checkpoint."""
-    config, task = request.config, loaded.task
-    recorder.update(doing="building the network")
-    model = built_network(task, config).to(loaded.device)
-    init_from = "" if start else request.init_from or first_weights(request)
-    said = (inherit_from(model, Path(init_from)),) if init_from else ()
-    check_task(task, config, model, loaded.splits)
-    check_rules(config.alerts, task.spec)
-    if leader is None:
-        train_state = TrainState(task, config, model, loaded.splits, recorder.state)
-    else:
-        train_state = LeaderState(leader, task, config, model, loaded.splits, recorder.state)
-    opened = ExitStack()
-    opened.enter_context(closing(train_state))
-    return _Built(loaded.splits, train_state, init_from, said, opened)
-
-
-def _restore(start: Start | None, built: _Built, request: RunRequest, recorder: RunRecorder) -> tuple[e.Event, ...]:
-    """Restore the live state from `start`; return the events that report damage and changed settings."""
-    if start is None:
-        return ()
-    state, kind = built.train_state, request.config.training.averaging
-    state.restore(start.payload, recorder.state)
-    step = recorder.state.step
-    is_new = kind == "ema" and not holds_average(start.payload, kind)
-    begun = (e.NoteAdded(f"the average of weights (ema) begins at step {step}: its checkpoint holds none"),)
-    changed = changed_settings(start.payload["config"], request.config)
-    return (*start.damaged, *_lost_rank(start.payload), *changed, *(begun if is_new else ()))
-
-
-def _lost_rank(payload: Mapping[str, Any]) -> tuple[e.AlertRaised, ...]:
-    """Return an alert about the loss of rank 0, in whose place another rank has written the checkpoint."""
-    sentence: str = payload.get(LOST, "")
-    remedy = "read what torchrun and that machine report of the process: a lack of memory, or a signal"
-    return (e.AlertRaised("lost rank", sentence, remedy, at_step=int(payload["step"])),) if sentence else ()
-
-
 def _announce(
-    built: _Built,
+    built: Built,
     start: Start | None,
     said: Sequence[e.Event],
     request: RunRequest,
@@ -270,15 +159,6 @@ def _schedule(commands: CommandProcessor, request: RunRequest, recorder: RunReco
         redo = redo_list(request.directory, from_step=recorder.state.step)
         reached = last_reached(request.directory)
     commands.schedule(request.script, redo, from_step=reached)
-
-
-def open_data(task: Task, config: RunConfig, on_progress: Callable[[str], None]) -> Splits:
-    """Return the data of a task. Raises UserError."""
-    splits: Any = (
-        task.open_data_with(config, on_progress) if isinstance(task, ReportsProgress) else task.open_data(config)
-    )
-    check_splits(splits)
-    return splits
 
 
 def _some_samples(samples: Samples) -> Tensors:

@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import zipfile
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from engine.protocol.record import record
+from engine.training.checkpoint.archive import are_weights, check_archive, check_tensors, reason_of
 from engine.training.checkpoint.checksum import (
     checksum_path,
     has_checksum,
     known_checksums,
     link_or_copy,
-    move_checked,
-    remove_checked,
     replace_checked,
     sha256_of,
 )
-from engine.training.checkpoint.values import NOT_PLAIN, check_values, is_plain
+from engine.training.checkpoint.values import check_values
 
 FORMAT = 1
 KEPT_KINDS = ("asked", "promotion")
 """Kinds of checkpoints that are never pruned, because users may return to them."""
 BEST, LAST_GOOD = "best.pt", "last-good.pt"
-SUPERSEDED = "superseded"
-"""The subfolder for checkpoints that a rollback has discarded."""
-_LONGEST_REASON = 200
-"""Maximum number of characters of a library's error message."""
 _own_digests: deque[str] = deque(maxlen=1000)
 """Checksums of the newest checkpoints that this process wrote or has read: their shapes need no look of their own."""
 
@@ -77,21 +69,6 @@ def is_step_checkpoint(name: str) -> bool:
     return name.startswith("step-") and name.endswith(".pt")
 
 
-def copy_to_host(value: Any) -> Any:
-    """Return a deep copy of a tree of dicts, lists and tensors that shares no memory with training.
-
-    NumPy's numbers, such as a learning rate, become Python's, and named tuples become tuples, which can be read again.
-    """
-    if isinstance(value, torch.Tensor):
-        return value.detach().to("cpu", copy=True)
-    if isinstance(value, Mapping):
-        return {key: copy_to_host(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        items = [copy_to_host(item) for item in value]
-        return items if isinstance(value, list) else tuple(items)
-    return value.item() if isinstance(value, np.generic) else value
-
-
 def save_checkpoint(directory: Path, snapshot: Snapshot) -> Path:
     """Write `snapshot` such that after any crash the file is complete, or as it was before.
 
@@ -120,7 +97,7 @@ def write_snapshot(directory: Path, snapshot: Snapshot) -> Path:
     finally:
         partial.unlink(missing_ok=True)
     if snapshot.kind in KEPT_KINDS:
-        _keep_marker(path).touch()
+        keep_marker(path).touch()
     for alias, wanted in ((BEST, snapshot.best), (LAST_GOOD, snapshot.good)):
         if wanted:
             _link(path, directory / alias, digest)
@@ -140,11 +117,12 @@ def make_directory(directory: Path) -> bool:
         if not directory.is_dir():
             raise
         is_new = False
-    _refuse_link(directory)
+    refuse_link(directory)
     return is_new
 
 
-def _refuse_link(directory: Path) -> None:
+def refuse_link(directory: Path) -> None:
+    """Raise OSError if `directory` is a link."""
     if directory.is_symlink():
         raise OSError(f"{directory} is a link: nothing is written or deleted through it")
 
@@ -180,14 +158,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 def _read(path: Path, *, has_known_shapes: bool) -> dict[str, Any]:
     try:
-        _check_archive(path)
+        check_archive(path)
         size = path.stat().st_size
         if not has_known_shapes:
-            _check_tensors(torch.load(path, map_location="meta", weights_only=True), "meta", size)
+            check_tensors(torch.load(path, map_location="meta", weights_only=True), "meta", size)
         payload = torch.load(path, map_location="cpu", weights_only=True)
-        _check_tensors(payload, "cpu", size)
+        check_tensors(payload, "cpu", size)
     except Exception as error:  # the exception of torch.load depends on the damaged byte
-        raise CheckpointDamagedError(f"{path.name} cannot be read as a checkpoint: {_reason(error)}") from error
+        raise CheckpointDamagedError(f"{path.name} cannot be read as a checkpoint: {reason_of(error)}") from error
     if not isinstance(payload, dict) or not _is_format(payload.get("format")) or "model" not in payload:
         raise CheckpointDamagedError(f"{path.name} is not a checkpoint of this program (format {FORMAT})")
     if not are_weights(payload["model"]):
@@ -197,94 +175,13 @@ def _read(path: Path, *, has_known_shapes: bool) -> dict[str, Any]:
     return payload
 
 
-def _reason(error: Exception) -> str:
-    """Return an error's first line. Operators that the meta device lacks belong to tensors that are not plain."""
-    if isinstance(error, NotImplementedError):
-        return NOT_PLAIN
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}..."
-
-
 def _is_format(value: object) -> bool:
     return type(value) is int and value == FORMAT
 
 
-def _check_archive(path: Path) -> None:
-    """Raise ValueError unless the file is an uncompressed archive as torch writes it."""
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-    if any(m.compress_type != zipfile.ZIP_STORED for m in members):
-        raise ValueError("it is compressed, which torch never does")
-    if sum(m.file_size for m in members) > path.stat().st_size:
-        raise ValueError("it claims to hold more than it does")
-
-
-def _check_tensors(payload: object, device: str, size: int) -> None:
-    """Raise ValueError if a tensor is not plain and dense on `device`, or if all need more than `size` bytes."""
-    waiting: list[object] = [payload]
-    seen: set[int] = set()
-    needed = 0
-    while waiting:
-        value = waiting.pop()
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
-        if isinstance(value, torch.Tensor):
-            if not is_plain(value, device):
-                raise ValueError(NOT_PLAIN)
-            needed += value.numel() * value.element_size()
-        elif isinstance(value, dict):
-            waiting += [*value.keys(), *value.values()]
-        elif isinstance(value, (list, tuple, set)):
-            waiting += value
-    if needed > size:
-        raise ValueError(f"its tensors would take {needed} bytes, and the file has {size}")
-
-
-def are_weights(model: object) -> bool:
-    """Return whether `model` is a dict of tensors by name, as a network's state is, and not empty."""
-    if not isinstance(model, dict) or not model:
-        return False
-    return all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in model.items())
-
-
-def prune(directory: Path, keep_last: int) -> None:
-    """Delete old step checkpoints.
-
-    Kept are the newest `keep_last`, those named by best.pt and last-good.pt, and those requested by a user or taken
-    before a promotion. If the disk does not answer, all are kept.
-    """
-    _refuse_link(directory)
-    try:
-        paths = list_checkpoints(directory)
-    except OSError as error:
-        logging.getLogger(__name__).warning("old checkpoints are kept for now: %s", error)
-        return
-    kept = _identities(directory / BEST) | _identities(directory / LAST_GOOD)
-    for path in paths[:-keep_last]:
-        if not _identities(path) & kept and not _keep_marker(path).exists():
-            remove_checked(path)
-
-
-def set_aside(directory: Path, *, after_step: int) -> None:
-    """Move checkpoints after `after_step` to `superseded/`, so that a resume after a rollback does not use them."""
-    for path in list_checkpoints(directory):
-        if path.name > checkpoint_name(after_step):
-            target = directory / SUPERSEDED
-            make_directory(target)
-            move_checked(path, target)
-            if (marker := _keep_marker(path)).exists():
-                marker.replace(target / marker.name)
-
-
-def _keep_marker(path: Path) -> Path:
+def keep_marker(path: Path) -> Path:
     """Return the path of the empty file that protects a checkpoint from pruning."""
     return path.with_name(path.name + ".keep")
-
-
-def _identities(path: Path) -> set[str]:
-    """Return the checksums of a checkpoint, which identify it; an empty string if it has none."""
-    return set(known_checksums(path)) or {""}
 
 
 def _link(path: Path, alias: Path, digest: str) -> None:

@@ -6,6 +6,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
+import numpy as np
 import torch
 
 NOT_PLAIN: Final = "it holds tensors that are sparse, quantized, complex or otherwise not plain"
@@ -54,3 +55,18 @@ def _held(place: str, value: object) -> Iterator[tuple[str, object]]:
     else:
         for item in cast(Sequence[object], value):
             yield place, item
+
+
+def copy_to_host(value: Any) -> Any:
+    """Return a deep copy of a tree of dicts, lists and tensors that shares no memory with training.
+
+    NumPy's numbers, such as a learning rate, become Python's, and named tuples become tuples, which can be read again.
+    """
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, Mapping):
+        return {key: copy_to_host(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        items = [copy_to_host(item) for item in value]
+        return items if isinstance(value, list) else tuple(items)
+    return value.item() if isinstance(value, np.generic) else value

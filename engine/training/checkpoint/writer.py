@@ -11,14 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from engine.protocol.record import record
-from engine.training.checkpoint.file import (
-    Snapshot,
-    checkpoint_name,
-    list_checkpoints,
-    make_directory,
-    prune,
-    write_snapshot,
-)
+from engine.training.checkpoint.file import Snapshot, checkpoint_name, list_checkpoints, make_directory, write_snapshot
+from engine.training.checkpoint.retention import prune
 
 
 @record

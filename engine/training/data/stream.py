@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -10,12 +9,13 @@ from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from engine.task import DataGoneError, Rejection, Samples, draws_random_numbers
 from engine.training.data.batch import Batch, Position
 from engine.training.data.spans import Shard, Span, assemble, span_at
 from engine.training.data.threads import Crew
+from engine.training.data.worker_process import can_travel
 from engine.training.data.workers import WorkerPool
 
 _START: Final = Position()
@@ -50,7 +50,7 @@ class BatchStream:
         self._length, self._shard = len(dataset), shard
         if self._length == 0:
             raise ValueError("a stream needs at least one sample")
-        if num_workers and not _can_travel(dataset):
+        if num_workers and not can_travel(dataset):
             num_workers = 0
         self._is_inline = num_workers == 0 and draws_random_numbers(dataset)
         self._pool = WorkerPool(dataset, num_workers) if num_workers else None
@@ -200,19 +200,3 @@ class _Deferred(Future[Batch]):
     def result(self, timeout: float | None = None) -> Batch:
         """Return the assembled batch. Raises the error of assembling it."""
         return self._make()
-
-
-class _Nowhere:
-    """A file that discards its content, so that testing a large data set needs no memory."""
-
-    def write(self, data: Any) -> int:
-        return len(data)
-
-
-def _can_travel(samples: Samples) -> bool:
-    """Return whether the samples can be sent to a worker process."""
-    try:
-        pickle.Pickler(_Nowhere(), protocol=5).dump(samples)
-    except Exception:  # an object's own pickle methods may raise anything
-        return False
-    return True

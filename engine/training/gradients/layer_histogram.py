@@ -5,104 +5,25 @@ Nothing here changes a number of the training or draws a random one. This module
 
 from __future__ import annotations
 
-import math
 from collections.abc import Container, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.utils.hooks import RemovableHandle
 
 from ...errors import nearest
-from ...outputs.inspection.layer_histograms import Histogram, LayerHistograms
+from ...outputs.inspection.layer_histograms import LayerHistograms
 from ...protocol.record import record
+from .device_numbers import dense
+from .tensor_histogram import Counts, count
 
 NETWORK: Final = "network"
 """The name of the whole network as a layer."""
-NUM_BINS: Final = 64
-_CHUNK: Final = 1 << 22
-"""Values that are counted together: a large layer takes little memory."""
 _MOST: Final = 16
 """Layers that may wait for the same step."""
-
-
-@record
-class _Counts:
-    """A histogram of `total` values on the device: whole numbers, and the ranges and sums."""
-
-    total: int
-    whole: Tensor
-    numbers: Tensor
-
-    def resolve(self) -> Histogram:
-        """Return the histogram; waits for the device."""
-        zeros, nans, infinities, *bins = (int(number) for number in self.whole.tolist())
-        low, high, sum_of_values, sum_of_squares, low_exponent, high_exponent = map(float, self.numbers.tolist())
-        finite = self.total - nans - infinities
-        mean = sum_of_values / finite if finite else math.nan
-        std = math.sqrt(max(sum_of_squares / finite - mean * mean, 0.0)) if finite else math.nan
-        return Histogram(
-            count=self.total,
-            zeros=zeros,
-            nans=nans,
-            infinities=infinities,
-            low=low if finite else math.nan,
-            high=high if finite else math.nan,
-            mean=mean,
-            std=std,
-            sum_of_squares=sum_of_squares,
-            bins=tuple(bins[:NUM_BINS]),
-            low_exponent=low_exponent if finite > zeros else math.nan,
-            high_exponent=high_exponent if finite > zeros else math.nan,
-            magnitudes=tuple(bins[NUM_BINS:]),
-        )
-
-
-@torch.no_grad()
-def count(tensors: Sequence[Tensor]) -> _Counts:
-    """Return the counts over all values of `tensors`, without waiting for the device."""
-    parts = [part for tensor in tensors for part in tensor.detach().reshape(-1).split(_CHUNK)]
-    device = parts[0].device
-    precise = torch.float32 if device.type == "mps" else torch.float64
-
-    def number(value: float) -> Tensor:
-        return torch.full((), value, dtype=precise, device=device)
-
-    low, high, low_exponent, high_exponent = (number(sign * math.inf) for sign in (1, -1, 1, -1))
-    sums, squares = number(0.0), number(0.0)
-    whole = torch.zeros(3, dtype=torch.int64, device=device)
-    for part in parts:
-        values = part.to(precise)
-        is_finite, exponents = torch.isfinite(values), values.abs().log10()
-        finite = torch.where(is_finite, values, 0.0)
-        low = torch.minimum(low, torch.where(is_finite, values, math.inf).min())
-        high = torch.maximum(high, torch.where(is_finite, values, -math.inf).max())
-        has_exponent = torch.isfinite(exponents)
-        low_exponent = torch.minimum(low_exponent, torch.where(has_exponent, exponents, math.inf).min())
-        high_exponent = torch.maximum(high_exponent, torch.where(has_exponent, exponents, -math.inf).max())
-        sums, squares = sums + finite.sum(), squares + finite.square().sum()
-        kinds = (values == 0, torch.isnan(values), torch.isinf(values))
-        whole = whole + torch.stack([kind.sum() for kind in kinds])
-    bins, magnitudes = (torch.zeros(NUM_BINS + 1, dtype=torch.int64, device=device) for _ in range(2))
-    for part in parts:
-        values = part.to(precise)
-        bins = bins + _binned(values, low, high)
-        magnitudes = magnitudes + _binned(values.abs().log10(), low_exponent, high_exponent)
-    numbers = torch.stack([low, high, sums, squares, low_exponent, high_exponent])
-    total = sum(part.numel() for part in parts)
-    return _Counts(total, torch.cat([whole, bins[:NUM_BINS], magnitudes[:NUM_BINS]]), numbers)
-
-
-def _binned(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Return the number of values in each of the equal parts from `low` to `high`, then of those not finite."""
-    width = torch.where(high > low, high - low, 1.0)
-    places = ((values - low) / width * NUM_BINS).clamp(0, NUM_BINS - 1)
-    places = torch.where(torch.isfinite(values), places, NUM_BINS).long()
-    counts = torch.zeros(NUM_BINS + 1, dtype=torch.int64, device=values.device)
-    return counts.scatter_add_(0, places, torch.ones_like(places))
 
 
 @record
@@ -110,7 +31,7 @@ class PendingHistograms:
     """The histograms of one layer on their way from the device."""
 
     layer: str
-    found: dict[str, _Counts]
+    found: dict[str, Counts]
     missing: dict[str, str]
 
     def resolve(self, step: int) -> LayerHistograms:
@@ -127,7 +48,7 @@ class _Layer:
 
     parameters: list[Tensor]
     module: nn.Module | None
-    output: _Counts | None = field(default=None)
+    output: Counts | None = field(default=None)
     why_no_output: str = "the module was not called"
 
 
@@ -213,10 +134,10 @@ class HistogramTaker:
             weights = [p for p in layer.parameters if p.is_floating_point() and p.numel()]
             if name in done or (among is not None and weights and not any(id(p) in among for p in weights)):
                 continue
-            grads = [_dense(p.grad) for p in weights if p.grad is not None]
+            grads = [dense(p.grad) for p in weights if p.grad is not None]
             if scale != 1.0:
                 grads = [grad / scale for grad in grads]
-            found, missing = dict[str, _Counts](), dict[str, str]()
+            found, missing = dict[str, Counts](), dict[str, str]()
             for kind, tensors, reason in (
                 ("weights", weights, "the layer has no parameters"),
                 ("gradients", grads, "no gradient: the layer is frozen or took no part in the loss"),
@@ -250,10 +171,6 @@ def _note_output(layer: _Layer, module: nn.Module, output: object) -> None:
             layer.why_no_output = "no memory to count them"
     else:
         layer.why_no_output = f"the module returns {type(first).__name__}, not a tensor of numbers"
-
-
-def _dense(grad: Tensor) -> Tensor:
-    return grad.coalesce().values() if grad.is_sparse else grad
 
 
 def _layers_of(models: Mapping[str, nn.Module]) -> tuple[dict[str, nn.Module], dict[str, Tensor]]:

@@ -12,81 +12,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
-from ...protocol.record import record
+from .device_numbers import count_filled, dense, norms_of, stacked, to_host
+from .layer_values import LayerNames, PendingLayers
 
 NETWORK: Final = "network"
 """The name of a network that is a single layer."""
 _CONTAINERS: Final = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 """Modules that are never called."""
-
-
-@record
-class LayerNames:
-    """The names of P parameters, with the number of values of each, and of M modules."""
-
-    parameters: tuple[str, ...] = ()
-    sizes: tuple[int, ...] = ()
-    modules: tuple[str, ...] = ()
-
-
-@record
-class LayerValues:
-    """The numbers of one step; NaN for none, infinite for a gradient that is not finite.
-
-    `values` are the gradient norms of P parameters, and the shares of zeros in their gradients. Their weight norms
-    before the update follow, the ratios of update to weight norm, and the shares of zeros in the outputs of M modules.
-    """
-
-    names: LayerNames
-    values: NDArray[np.float32]
-
-
-@record
-class PendingLayers:
-    """The numbers of one step on their way from the device; `resolve` waits for them.
-
-    `vector` has the gradient norms of the parameters numbered by `grads`, and the counts of their values that are not
-    zero. The norms of `weights` and `updates` follow, and the counts of `outputs`, which are modules.
-    """
-
-    names: LayerNames
-    vector: Tensor
-    copied: torch.cuda.Event | None
-    grads: Sequence[int]
-    scales: Sequence[float]
-    weights: Sequence[int]
-    updates: Sequence[int]
-    outputs: Sequence[int]
-    num_outputs: Sequence[int]
-
-    def resolve(self, *, counted: bool) -> LayerValues:
-        """Return the numbers on the host. There is no update unless the step `counted`."""
-        if self.copied is not None:
-            self.copied.synchronize()
-        count = len(self.names.parameters)
-        sizes = np.array(self.names.sizes, np.float64)
-        table = np.full((4, count), np.nan)
-        outputs = np.full(len(self.names.modules), np.nan)
-        lengths = (len(self.grads), len(self.grads), len(self.weights), len(self.updates))
-        norms, filled, weights, updates, some = np.split(self.vector.numpy().astype(np.float64), np.cumsum(lengths))
-        grads = np.array(self.grads, np.intp)
-        with np.errstate(all="ignore"):
-            norms = norms / np.array(self.scales, np.float64)
-            table[0, grads] = np.where(np.isfinite(norms), norms, np.inf)
-            table[1, grads] = 1.0 - filled / np.maximum(sizes[grads], 1.0)
-            table[2, np.array(self.weights, np.intp)] = weights
-            if counted:
-                moved = np.array(self.updates, np.intp)
-                table[3, moved] = updates / table[2, moved]
-            table[3, ~np.isfinite(table[3])] = np.nan  # weights that were zero
-            outputs[np.array(self.outputs, np.intp)] = 1.0 - some / np.maximum(np.array(self.num_outputs), 1.0)
-        return LayerValues(self.names, np.concatenate([table.ravel(), outputs]).astype(np.float32))
 
 
 @dataclass(slots=True)
@@ -182,7 +118,7 @@ class LayerProbe:
         now = tensor._version  # pyright: ignore[reportPrivateUsage]
         if reference is not None and reference() is tensor and version == now and count is not None:
             return count
-        count = _count_filled(tensor.detach())
+        count = count_filled(tensor.detach())
         self._last = (weakref.ref(tensor), now, count)
         return count
 
@@ -199,10 +135,10 @@ class LayerProbe:
             return
         held = [self._parameters[number] for number in numbers]
         trained = [(number, p) for number, p in zip(numbers, held, strict=True) if p.grad is not None]
-        grads = [_dense(cast(Tensor, p.grad)) for _, p in trained]
-        norms = _norms([*grads, *(p.detach() for p in held)])
+        grads = [dense(cast(Tensor, p.grad)) for _, p in trained]
+        norms = norms_of([*grads, *(p.detach() for p in held)])
         for (number, _), grad, norm in zip(trained, grads, norms, strict=False):
-            step.grads[number] = norm, _count_filled(grad)
+            step.grads[number] = norm, count_filled(grad)
             step.scales[number] = scale
         step.weights.update(zip(numbers, norms[len(grads) :], strict=True))
         try:
@@ -223,7 +159,7 @@ class LayerProbe:
         copies = list(before.values())
         weights = [self._parameters[number].detach() for number in before]
         torch._foreach_sub_(copies, weights)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
-        self._step.updates.update(zip(before, _norms(copies), strict=True))
+        self._step.updates.update(zip(before, norms_of(copies), strict=True))
 
     @torch.no_grad()
     def finish(self) -> PendingLayers | None:
@@ -234,7 +170,7 @@ class LayerProbe:
         counts = [counts[0] if len(counts) == 1 else torch.stack(counts).sum() for counts in step.outputs.values()]
         grads = step.grads.values()
         parts = [*(norm for norm, _ in grads), *(count for _, count in grads), *step.weights.values()]
-        vector = _stacked([*parts, *step.updates.values(), *counts])
+        vector = stacked([*parts, *step.updates.values(), *counts])
         host, copied = to_host(vector)
         return PendingLayers(
             self.names,
@@ -264,36 +200,3 @@ def _first_tensor(output: object) -> Tensor | None:
     """Return the output, or the first part of it, if that is a plain tensor."""
     first = cast(Sequence[object], output)[0] if isinstance(output, tuple | list) and output else output
     return first if type(first) is Tensor and first.numel() else None
-
-
-def _dense(grad: Tensor) -> Tensor:
-    return grad.coalesce().values() if grad.is_sparse else grad.detach()
-
-
-def _norms(tensors: list[Tensor]) -> list[Tensor]:
-    found = torch._foreach_norm(tensors)  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
-    return [norm.float() for norm in found]
-
-
-def _count_filled(tensor: Tensor) -> Tensor:
-    """Return the number of values that are not zero."""
-    if tensor.is_cuda:  # one reduction, without a mask as large as the tensor
-        return torch.linalg.vector_norm(tensor, 0, dtype=torch.float32)
-    return torch.count_nonzero(tensor).float()
-
-
-def _stacked(scalars: Sequence[Tensor]) -> Tensor:
-    """Return scalars as one vector, on the device of the first."""
-    device = scalars[0].device
-    return torch.stack([scalar if scalar.device == device else scalar.to(device) for scalar in scalars])
-
-
-def to_host(vector: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
-    """Return a copy on the host, and on CUDA the event at which it has arrived."""
-    if not vector.is_cuda:
-        return vector.cpu(), None
-    host = torch.empty_like(vector, device="cpu", pin_memory=True)
-    host.copy_(vector, non_blocking=True)
-    copied = torch.cuda.Event()
-    copied.record()
-    return host, copied

@@ -14,7 +14,7 @@ from engine.protocol.record import record
 from engine.training.device import PartTimer
 from engine.training.gradients.finite_check import MOMENTS, WEIGHTS
 from engine.training.gradients.layer_histogram import PendingHistograms
-from engine.training.gradients.layer_probe import PendingLayers
+from engine.training.gradients.layer_values import PendingLayers
 from engine.training.step_plan import StepPlan
 
 

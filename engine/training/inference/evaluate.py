@@ -18,10 +18,11 @@ from engine.task import Examiner, HasExaminer, ReportsProgress, Samples, Splits,
 from engine.training.data.batch import Batch, Position
 from engine.training.data.stream import BatchStream
 from engine.training.device import describe, thread_count
-from engine.training.evaluate import Sums, ValidationPlan, summarise, sums_of
 from engine.training.inference.trained_model import TrainedModel, open_trained
 from engine.training.loss_sum import Objective
 from engine.training.train_state import amp_dtype
+from engine.training.validation.evaluate import Sums, summarise, sums_of
+from engine.training.validation.result import ValidationPlan
 
 _AS_TRAINED: Final = "training samples are drawn as for the first epoch of a training, with the task's augmentation"
 

@@ -10,15 +10,13 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, Final
-
-import torch
 
 from engine.errors import UserError
 from engine.outputs.inference.prediction import ImageResult, OnImage
-from engine.task import Predictor, Prepared, Tensors, UnusableSample
+from engine.task import Predictor, Tensors, UnusableSample
 from engine.training.data.threads import Crew
+from engine.training.inference.shares import Image, Share, is_answered, is_open, is_written, joined
 
 _MOST_THREADS: Final = 8
 _AHEAD: Final = 2
@@ -29,31 +27,6 @@ _GRACE: Final = 5.0
 """Seconds in which a busy thread may end."""
 _TURN: Final = 0.0005
 """Seconds after which a thread of Python gives way. The network's threads ask before each operation."""
-
-
-@dataclass(slots=True)
-class _Image:
-    """An image on its way: its samples, the number given to the network, and the answers so far.
-
-    `prepared` is `None` if it could not be read.
-    """
-
-    index: int
-    prepared: Prepared | None
-    problem: str = ""
-    num_asked: int = 0
-    answers: list[Any] = field(default_factory=list[Any])
-    written: Future[Any] | None = None
-
-
-@dataclass(slots=True)
-class _Share:
-    """The samples `start` to `stop` of an image in a batch."""
-
-    image: _Image
-    prepared: Prepared
-    start: int
-    stop: int
 
 
 class Pipeline:
@@ -80,12 +53,12 @@ class Pipeline:
         self._on_image = on_image
         num_threads = min(os.cpu_count() or 1, _MOST_THREADS)
         self._most = _AHEAD * num_threads
-        self._readers: Crew[_Image] = Crew(num_threads, "predict_read")
+        self._readers: Crew[Image] = Crew(num_threads, "predict_read")
         self._networks: Crew[list[Any]] = Crew(self._num_networks, "predict_network")
         self._writers: Crew[Any] = Crew(num_threads, "predict_write")
-        self._waiting: deque[_Image] = deque()
-        self._computing: deque[tuple[Future[list[Any]], list[_Share]]] = deque()
-        self._writing: deque[_Image] = deque()
+        self._waiting: deque[Image] = deque()
+        self._computing: deque[tuple[Future[list[Any]], list[Share]]] = deque()
+        self._writing: deque[Image] = deque()
         self._num_waiting = 0
         self._is_cancelled = False
         self._seconds: deque[float] = deque()
@@ -99,7 +72,7 @@ class Pipeline:
     def run(self) -> None:
         """Predict all images. Raises OSError if a file cannot be written."""
         names = self._predictor.names
-        reading: deque[Future[_Image]] = deque()
+        reading: deque[Future[Image]] = deque()
         try:
             with _short_turns():
                 for index in range(len(names) + self._most):
@@ -113,13 +86,13 @@ class Pipeline:
             for crew in (self._readers, self._networks, self._writers):
                 crew.close(_GRACE)
 
-    def _read(self, index: int) -> _Image:
+    def _read(self, index: int) -> Image:
         try:
-            return _Image(index, self._predictor.read(index))
+            return Image(index, self._predictor.read(index))
         except UnusableSample as error:
-            return _Image(index, None, problem=str(error))
+            return Image(index, None, problem=str(error))
 
-    def _take(self, image: _Image) -> None:
+    def _take(self, image: Image) -> None:
         """Queue an image for the network, and every batch that is full."""
         self._waiting.append(image)
         self._num_waiting += image.prepared.count if image.prepared else 0
@@ -154,24 +127,24 @@ class Pipeline:
             self._pass_on()
         self._computing.append((self._networks.submit(self._compute, shares), shares))
 
-    def _shares(self, free: int) -> list[_Share]:
+    def _shares(self, free: int) -> list[Share]:
         """Return the samples of a batch with room for `free`, by image, and note that they are asked for."""
-        shares: list[_Share] = []
+        shares: list[Share] = []
         for image in self._waiting:
             if not free:
                 break
-            if image.prepared is not None and _is_open(image):
+            if image.prepared is not None and is_open(image):
                 start, image.num_asked = image.num_asked, min(image.prepared.count, image.num_asked + free)
                 free -= image.num_asked - start
-                shares.append(_Share(image, image.prepared, start, image.num_asked))
+                shares.append(Share(image, image.prepared, start, image.num_asked))
         return shares
 
-    def _compute(self, shares: Sequence[_Share]) -> list[Any]:
+    def _compute(self, shares: Sequence[Share]) -> list[Any]:
         """Return the answers of a batch, in a thread. Raises UserError unless there is one for each sample."""
         if self._is_cancelled:
             return []
         began = time.perf_counter()
-        answers = list(self._predictor.answers(self._network(_joined(shares))))
+        answers = list(self._predictor.answers(self._network(joined(shares))))
         self._seconds.append(time.perf_counter() - began)
         if len(answers) != (count := sum(share.stop - share.start for share in shares)):
             raise UserError(
@@ -190,13 +163,13 @@ class Pipeline:
 
     def _pass_on(self) -> None:
         """Hand the images with all answers to the writers, in order, and record those that are written."""
-        while self._waiting and _is_answered(self._waiting[0]):
+        while self._waiting and is_answered(self._waiting[0]):
             image = self._waiting.popleft()
             if image.prepared is not None:
                 image.written = self._writers.submit(self._predictor.write, image.index, image.prepared, image.answers)
                 image.prepared = None
             self._writing.append(image)
-        while self._writing and (len(self._writing) > self._most or _is_written(self._writing[0])):
+        while self._writing and (len(self._writing) > self._most or is_written(self._writing[0])):
             self._record()
 
     def _record(self) -> None:
@@ -207,28 +180,6 @@ class Pipeline:
             result = self._predictor.record(image.index, image.written.result())
         self.results.append(result)
         self._on_image(result, len(self.results), len(self._predictor.names))
-
-
-def _is_open(image: _Image) -> bool:
-    """Return whether an image has samples that are in no batch."""
-    return image.prepared is not None and image.num_asked < image.prepared.count
-
-
-def _is_answered(image: _Image) -> bool:
-    return image.prepared is None or len(image.answers) == image.prepared.count
-
-
-def _is_written(image: _Image) -> bool:
-    return image.written is None or image.written.done()
-
-
-def _joined(shares: Sequence[_Share]) -> Tensors:
-    """Return the samples of several images as one batch."""
-    rows = {
-        name: [share.prepared.tensors[name][share.start : share.stop] for share in shares]
-        for name in shares[0].prepared.tensors
-    }
-    return {name: parts[0] if len(parts) == 1 else torch.cat(parts) for name, parts in rows.items()}
 
 
 @contextmanager

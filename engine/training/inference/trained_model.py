@@ -20,12 +20,12 @@ from engine.protocol.state import RunState
 from engine.protocol.wire import state_from_text
 from engine.task import Task, load_task
 from engine.training.averaging import AVERAGED
+from engine.training.checkpoint.archive import are_weights
 from engine.training.checkpoint.checksum import has_checksum
 from engine.training.checkpoint.content import odd_parameter, weight_misfit
 from engine.training.checkpoint.file import (
     BEST,
     CheckpointDamagedError,
-    are_weights,
     list_checkpoints,
     load_checkpoint,
     read_checkpoint,

@@ -7,7 +7,8 @@ from argparse import Namespace
 import pytest
 
 from cockpit.cli.commands.configs import config_lines, run_configs
-from engine.config.load import NamedConfig, list_configs, load_config
+from engine.config.files.named_configs import NamedConfig, list_configs
+from engine.config.load import load_config
 from engine.errors import UserError
 
 

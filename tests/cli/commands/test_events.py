@@ -12,7 +12,7 @@ import pytest
 
 from cockpit.cli.commands.reading.events import entry_line
 from engine.errors import UserError
-from engine.journal.disk.run_dir import create_run
+from engine.journal.disk.new_run import create_run
 from engine.journal.reader import Entry
 from engine.journal.store import JOURNAL_FILE
 from engine.journal.writer import JournalWriter

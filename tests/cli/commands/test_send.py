@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import UserError
-from engine.journal.disk.run_dir import create_run
+from engine.journal.disk.new_run import create_run
 from engine.journal.inbox import Inbox
 from engine.journal.reader import JournalReader
 from engine.journal.writer import JournalWriter

@@ -14,7 +14,7 @@ import pytest
 
 from engine.errors import UserError
 from engine.journal import sessions
-from engine.journal.disk.run_dir import create_run
+from engine.journal.disk.new_run import create_run
 from engine.journal.writer import JournalWriter
 from engine.protocol import events as e
 from engine.protocol.events import Activity

@@ -16,7 +16,7 @@ from engine.journal.disk.labels import (
     set_tags,
     write_labels,
 )
-from engine.journal.disk.run_dir import create_run
+from engine.journal.disk.new_run import create_run
 
 
 def test_note_and_tags_are_kept_side_by_side(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from engine.errors import UserError
 from engine.journal.disk.find_run import find_run, list_runs, started_at
-from engine.journal.disk.run_dir import CHECKPOINTS, LOCK_FILE, create_run, discard_run, lock_run
+from engine.journal.disk.new_run import create_run, discard_run
+from engine.journal.disk.run_dir import CHECKPOINTS, LOCK_FILE, lock_run
 from engine.journal.store import JOURNAL_FILE, create_journal
 from engine.journal.writer import JournalWriter
 from tests.recorded import first_line, start_program

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.config.load import dump_config
+from engine.config.files.yaml_text import dump_config
 from engine.errors import UserError
 from engine.journal.reader import JournalReader
 from engine.outputs.inspection.preview_writer import KEPT_VALIDATIONS, PreviewWriter, write_previews

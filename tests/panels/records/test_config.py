@@ -10,7 +10,7 @@ from cockpit.session.session import Session
 from cockpit.ui.panels.records.config import ConfigPanel
 from cockpit.ui.panels.records.config_changes import Changes, switches_section
 from cockpit.ui.panels.toolkit.line_list import LineList
-from engine.config.load import dump_config
+from engine.config.files.yaml_text import dump_config
 from engine.journal.reader import Entry
 from engine.protocol import events as e
 from engine.protocol.events import LASTING_EVENTS, Event, Status

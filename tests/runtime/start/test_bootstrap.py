@@ -13,7 +13,8 @@ from engine.journal.disk.run_dir import CONSOLE_LOG
 from engine.journal.reader import JournalReader
 from engine.protocol.events import Activity, AlertRaised, NoteAdded, RunFailed, RunFinished
 from engine.protocol.state import RunState, with_measured
-from engine.runtime.start.bootstrap import IMPORTING, RunRequest, logging_to, open_recorder
+from engine.runtime.start.bootstrap import IMPORTING, RunRequest, open_recorder
+from engine.runtime.start.console_log import logging_to
 from tests.small import small_config
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.config.load import dump_config, read_resolved
+from engine.config.files.yaml_text import dump_config
+from engine.config.load import read_resolved
 from engine.journal.disk.manage import rename_run
 from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE
 from engine.journal.reader import JournalReader
@@ -21,7 +22,8 @@ from engine.outputs.reproduction_report import ReproductionRequest
 from engine.protocol import events as e
 from engine.protocol.codec import to_json
 from engine.runtime.host.interrupt import Interrupt
-from engine.runtime.reproduce.reproduce import BY_THE_CLOCK, compare_weights, reproduce
+from engine.runtime.reproduce.comparison import BY_THE_CLOCK, compare_weights
+from engine.runtime.reproduce.reproduce import reproduce
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.start.resume import find_start
 from engine.training.checkpoint.file import list_checkpoints

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.config.load import dump_config, read_resolved
+from engine.config.files.yaml_text import dump_config
+from engine.config.load import read_resolved
 from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE, LOCK_FILE
 from engine.journal.reader import JournalReader
 from engine.journal.store import create_journal

@@ -24,14 +24,13 @@ from engine.training.checkpoint.file import (
     CheckpointDamagedError,
     Snapshot,
     checkpoint_name,
-    copy_to_host,
     list_checkpoints,
     load_checkpoint,
-    prune,
     read_checkpoint,
     save_checkpoint,
-    set_aside,
 )
+from engine.training.checkpoint.retention import prune, set_aside
+from engine.training.checkpoint.values import copy_to_host
 from engine.training.checkpoint.writer import CheckpointWriter
 
 

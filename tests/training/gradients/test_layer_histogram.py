@@ -14,7 +14,8 @@ from torch.nn.modules import module as torch_module
 
 from engine.outputs.inspection.layer_histograms import LayerHistograms
 from engine.tasks.person.model.network import HierarchicalUNet
-from engine.training.gradients.layer_histogram import NUM_BINS, HistogramTaker, count
+from engine.training.gradients.layer_histogram import HistogramTaker
+from engine.training.gradients.tensor_histogram import NUM_BINS, count
 from engine.training.step_plan import StepPlan, plan_for
 from tests.person_state import person_state
 from tests.small import random_batch, small_config, train_step_of

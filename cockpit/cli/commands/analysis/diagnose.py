@@ -15,7 +15,8 @@ from cockpit.terminal.standard_streams import complain
 from cockpit.text.format import escape_control, number
 from engine.journal.disk.find_run import find_run
 from engine.outputs.ablation_report import Ablation, AblationRequest, Variant
-from engine.outputs.fault_report import Diagnosis, diagnosis_lines, find_folder, folders_of, read_report
+from engine.outputs.fault_report import Diagnosis, find_folder, folders_of, read_report
+from engine.outputs.fault_text import diagnosis_lines
 from engine.protocol.codec import to_json
 from engine.protocol.record import record
 

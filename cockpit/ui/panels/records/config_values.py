@@ -40,7 +40,7 @@ class ConfigValues:
 
 def _read(path: Path) -> tuple[Mapping[str, object], str]:
     # Importing YAML takes 30 ms, too long for the first frame.
-    from engine.config.yaml_source import read_settings  # noqa: PLC0415
+    from engine.config.files.yaml_source import read_settings  # noqa: PLC0415
 
     try:
         settings = read_settings(path.read_text(encoding="utf-8-sig"), path.name)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.config.load import dump_config
+from engine.config.files.yaml_text import dump_config
 from main import main
 from tests.conftest import ROOT
 from tests.small import small_config

@@ -2,69 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from engine.errors import UserError
 from engine.outputs.preview_file import Preview
-from engine.protocol.events import AlertRaised, ValidationCompleted
+from engine.protocol.events import ValidationCompleted
 from engine.protocol.record import record
-from engine.task import HasPreviews, HasSampleErrors, untapped
+from engine.task import untapped
 from engine.training.data.batch import Batch, Position
 from engine.training.data.stream import BatchStream
 from engine.training.loss_sum import Objective
-
-_MOST_NAMED = 6
-
-
-@record
-class Validation:
-    """The loss, the scores, the mean of every raw loss term, a few previews, and the samples of non-finite batches."""
-
-    loss: float
-    summary: ValidationCompleted
-    terms: Mapping[str, float]
-    previews: tuple[Preview, ...]
-    bad_samples: tuple[str, ...] = ()
-
-    def doubt(self, step: int) -> AlertRaised | None:
-        """Return an alert if the validation at `step` was not finite, else `None`."""
-        if math.isfinite(self.loss):
-            return None
-        terms = ", ".join(term for term, value in self.terms.items() if not math.isfinite(value)) or "the loss"
-        more = len(self.bad_samples) - _MOST_NAMED
-        listed = ", ".join(self.bad_samples[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-        return AlertRaised(
-            "validation",
-            f"the validation at step {step} is not finite in {terms}: its scores are invalid; its batches: {listed}",
-            "disable mixed precision if it is on, check these samples, or roll back to the last good checkpoint",
-            at_step=step,
-        )
-
-
-@record
-class ValidationPlan:
-    """Settings of a validation.
-
-    Active components, loss weights, batch size, number of previews, and reduced precision or `None`. Previews are made
-    of the first `num_previews` samples of the split, of the `num_worst` with the largest errors, and of `remembered`.
-    `averaged` is how the weights are averaged, an empty string for the trained ones.
-    """
-
-    active: frozenset[str]
-    weights: Mapping[str, float]
-    batch_size: int
-    num_previews: int
-    amp: torch.dtype | None
-    num_worst: int = 0
-    remembered: frozenset[str] = frozenset()
-    averaged: str = ""
+from engine.training.validation.result import Validation, ValidationPlan
+from engine.training.validation.shown_samples import chosen_previews, errors_of, previews_of, shown_rows
 
 
 @dataclass(slots=True)
@@ -162,69 +116,17 @@ def sums_of(
     """Return the sums of one batch from the network's outputs, with the previews that `plan` asks for."""
     raw = objective.terms(outputs, batch.tensors, _terms(objective, plan), untapped)
     raw_T = torch.stack(list(raw.values())).cpu().double()
-    own = _errors(objective, outputs, batch) if plan.num_previews else []
+    own = errors_of(objective, outputs, batch) if plan.num_previews else []
     return Sums(
         terms_T=raw_T * len(batch),
         scores=dict(objective.task.score(outputs, batch.tensors, objective.config)),
         count=len(batch),
-        previews=_previews(objective, outputs, batch, _shown(batch, plan, before.num_samples, (*before.errors, *own))),
+        previews=previews_of(
+            objective, outputs, batch, shown_rows(batch, plan, before.num_samples, (*before.errors, *own))
+        ),
         errors=own,
         bad_samples=[] if bool(torch.isfinite(raw_T).all()) else list(batch.sample_ids),
     )
-
-
-def _errors(objective: Objective, outputs: Any, batch: Batch) -> list[float]:
-    """Return the error of each sample of a batch; an empty list if the task does not measure it."""
-    task = objective.task
-    if not isinstance(task, HasSampleErrors):
-        return []
-    errors_N = task.sample_errors(outputs, batch.tensors, objective.config)
-    if tuple(errors_N.shape) != (len(batch),):
-        raise UserError(f"sample_errors() must return one number per sample, not the shape {tuple(errors_N.shape)}")
-    return errors_N.tolist()
-
-
-def _shown(batch: Batch, plan: ValidationPlan, place: int, errors: Sequence[float]) -> dict[int, int]:
-    """Return the rows of a batch to preview, each with its place in the split.
-
-    A sample that is not among the worst up to its batch is not among the worst of the split.
-    """
-    if not plan.num_previews:
-        return {}
-    before = len(errors) - len(batch)
-    rows = {at - before for at in _worst_first(errors)[: plan.num_worst] if at >= before}
-    rows |= {row for row, name in enumerate(batch.sample_ids) if name in plan.remembered}
-    rows |= set(range(min(len(batch), max(plan.num_previews - place, 0))))
-    return {row: place + row for row in sorted(rows)}
-
-
-def _worst_first(errors: Sequence[float]) -> list[int]:
-    """Return the places of the finite errors in descending order; of equal ones the first comes first."""
-    return sorted((at for at, error in enumerate(errors) if math.isfinite(error)), key=lambda at: -errors[at])
-
-
-def _previews(objective: Objective, outputs: Any, batch: Batch, shown: Mapping[int, int]) -> list[Preview]:
-    """Return previews of rows of a batch; an empty list if the task has no previews."""
-    task = objective.task
-    if not isinstance(task, HasPreviews):
-        return []
-    return [
-        replace(task.preview(outputs, batch.tensors, batch.sample_ids[row], row), place=place)
-        for row, place in shown.items()
-    ]
-
-
-def _chosen(sums: Sums, plan: ValidationPlan) -> tuple[Preview, ...]:
-    """Return one preview of each sample to show with its error: the first of the split, the worst and remembered."""
-    ranks = {at: rank for rank, at in enumerate(_worst_first(sums.errors), 1)}
-    found: dict[str, Preview] = {}
-    for preview in sums.previews:
-        place, rank = preview.place, ranks.get(preview.place, 0)
-        is_shown = place < plan.num_previews or 0 < rank <= plan.num_worst or preview.sample_id in plan.remembered
-        if is_shown and preview.sample_id not in found:
-            error = sums.errors[place] if sums.errors else math.nan
-            found[preview.sample_id] = replace(preview, error=error, rank=rank)
-    return tuple(found.values())
 
 
 def summarise(sums: Sums, objective: Objective, plan: ValidationPlan, seconds: float) -> Validation:
@@ -234,4 +136,4 @@ def summarise(sums: Sums, objective: Objective, plan: ValidationPlan, seconds: f
     told = objective.task.metrics(sums.scores, sums.count)
     metrics = {name: float(value) if isinstance(value, float) else value for name, value in told.items()}  # of NumPy
     summary = ValidationCompleted(loss, metrics, seconds, plan.averaged)
-    return Validation(loss, summary, means, _chosen(sums, plan), tuple(sums.bad_samples))
+    return Validation(loss, summary, means, chosen_previews(sums.previews, sums.errors, plan), tuple(sums.bad_samples))
