@@ -45,10 +45,9 @@ def config_keys(kind: type[RunConfig]) -> Mapping[str, ConfigKey]:
 def config_sections(kind: type[RunConfig]) -> Mapping[str, tuple[str, ...]]:
     """Return the dotted name of every section with its direct members. The name of the root is an empty string."""
     sections: dict[str, dict[str, None]] = {"": {}}
-    for name in config_keys(kind):
-        parts = name.split(".")
-        for depth in range(len(parts)):
-            sections.setdefault(".".join(parts[:depth]), {})[parts[depth]] = None
+    splits = [name.split(".") for name in config_keys(kind)]
+    for section, member in [(".".join(parts[:at]), parts[at]) for parts in splits for at in range(len(parts))]:
+        sections.setdefault(section, {})[member] = None
     return {section: tuple(names) for section, names in sections.items()}
 
 
@@ -114,15 +113,17 @@ def _expected(field: FieldInfo) -> str:
         choices = [str(choice) for choice in get_args(kind)]
         return choices[0] if len(choices) == 1 else "one of " + ", ".join(choices)
     if get_origin(kind) is tuple:
-        inner = FieldInfo.from_annotation(get_args(kind)[0])
-        inner_kind: Any = inner.annotation
-        if inner_kind not in _NOUNS:
-            return "a list of rules"
-        plural = _NOUNS[inner_kind][1]
-        shortest, longest = bounds["min_length"], bounds["max_length"]
-        length = f"{shortest} to {longest}" if longest > shortest else str(shortest)
-        return f"a list of {length} {plural}{_range(_bounds(inner))}"
+        return _expected_list(FieldInfo.from_annotation(get_args(kind)[0]), bounds)
     return _NOUNS[kind][0] + _range(bounds)
+
+
+def _expected_list(inner: FieldInfo, bounds: Mapping[str, Any]) -> str:
+    kind: Any = inner.annotation
+    if kind not in _NOUNS:
+        return "a list of rules"
+    shortest, longest = bounds["min_length"], bounds["max_length"]
+    length = f"{shortest} to {longest}" if longest > shortest else str(shortest)
+    return f"a list of {length} {_NOUNS[kind][1]}{_range(_bounds(inner))}"
 
 
 def _bounds(field: FieldInfo) -> dict[str, Any]:

@@ -161,9 +161,9 @@ def _find_task(settings: Settings, folder: Path) -> None:
 def _as_of_then(settings: Settings, source: str) -> Settings:
     """Add the former values of keys that did not exist when a run's configuration was resolved."""
     is_resolved = all(path in settings for path in (("data", "path"), ("data", "num_workers"), ("training", "seed")))
-    if is_resolved:
-        for key, value in _kind(settings).FORMER.items():
-            settings.setdefault(tuple(key.split(".")), Setting(value, source))
+    former = _kind(settings).FORMER if is_resolved else {}
+    for key, value in former.items():
+        settings.setdefault(tuple(key.split(".")), Setting(value, source))
     return settings
 
 

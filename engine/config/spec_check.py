@@ -69,23 +69,29 @@ def _no_tuple(what: str, held: Any, kind: type) -> Iterator[str]:
         one = "'name'" if kind is str else f"{kind.__name__}(...)"
         yield f"{what} is a {type(held).__name__} and no tuple: write ({one},), with a comma, for a single one"
         return
-    for item in held:
-        if not isinstance(item, kind):
-            yield f"{what} holds {item!r}, which is no {kind.__name__}"
+    yield from (f"{what} holds {item!r}, which is no {kind.__name__}" for item in held if not isinstance(item, kind))
 
 
 def _odd_values(spec: TaskSpec) -> Iterator[str]:
-    for term in spec.terms:
-        weight: Any = term.weight  # a spec written by hand may hold anything
-        if not (isinstance(weight, int | float) and 0 <= weight < math.inf):
-            yield f"the term {term.name!r} has the weight {weight!r}: give a number from 0 on"
+    weights = ((term.name, term.weight) for term in spec.terms if not _is_weight(term.weight))
+    yield from (f"the term {name!r} has the weight {weight!r}: give a number from 0 on" for name, weight in weights)
     for metric in spec.metrics:
         yield from _bounds(metric)
     for component in spec.components:
-        if component.name.startswith("_") or (component.name.startswith("model_") and hasattr(Section, component.name)):
-            yield f"a component is called {component.name!r}, which cannot be a key of the configuration: rename it"
-        if component.name in component.excludes:
-            yield f"the component {component.name!r} excludes itself"
+        yield from _odd_component(component)
+
+
+def _is_weight(held: Any) -> bool:
+    """Return whether `held` can be the weight of a term: a spec written by hand may hold anything."""
+    return isinstance(held, int | float) and 0 <= held < math.inf
+
+
+def _odd_component(component: Component) -> Iterator[str]:
+    name = component.name
+    if name.startswith("_") or (name.startswith("model_") and hasattr(Section, name)):
+        yield f"a component is called {name!r}, which cannot be a key of the configuration: rename it"
+    if name in component.excludes:
+        yield f"the component {name!r} excludes itself"
 
 
 def _bounds(metric: Metric) -> Iterator[str]:

@@ -31,12 +31,13 @@ def check_keys(settings: Settings, kind: Kind) -> None:
     keys, sections = config_keys(kind), config_sections(kind)
     for path, setting in list(settings.items()):
         name = ".".join(path)
-        if name and name in sections:
-            if setting.value not in (None, {}):
-                raise UserError(_section_error(name, setting, sections[name]))
-            del settings[path]
-        elif name not in keys:
+        is_section = bool(name) and name in sections
+        if not is_section and name not in keys:
             raise UserError(f"{setting.where}: {_unknown(path, kind)}")
+        if is_section and setting.value not in (None, {}):
+            raise UserError(_section_error(name, setting, sections[name]))
+        if is_section:
+            del settings[path]
 
 
 def _section_error(name: str, setting: Setting, members: tuple[str, ...]) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from engine.errors import UserError
+from engine.errors import UserError, undone_by_error
 from engine.journal.disk.plain_files import check_plain_file
 from engine.journal.disk.schema import check_format, mend_of
 
@@ -127,11 +127,8 @@ def _check_plain(file: Path) -> None:
 
 def _connect_writable(file: Path, busy_seconds: float | None = None) -> sqlite3.Connection:
     connection = _connect(file, "mode=rw", busy_seconds)
-    try:
+    with undone_by_error(connection.close):
         connection.execute("PRAGMA synchronous = NORMAL")
-    except sqlite3.Error:
-        connection.close()
-        raise
     return connection
 
 
@@ -159,14 +156,10 @@ def storable(text: str) -> str:
 
 def _opened(file: Path, connect: Callable[[Path], sqlite3.Connection], *, create: bool = False) -> sqlite3.Connection:
     """Return a connection to a file after checking that it is a journal of this format."""
-    connection: sqlite3.Connection | None = None
     try:
         connection = connect(file)
-        check_format(connection, file, create=create)
-    except (sqlite3.Error, UserError) as error:
-        if connection is not None:
-            connection.close()
-        if isinstance(error, UserError):
-            raise
+        with undone_by_error(connection.close):
+            check_format(connection, file, create=create)
+    except sqlite3.Error as error:
         raise UserError(f"cannot open {file}: {error}{mend_of(error)}") from error
     return connection

@@ -302,9 +302,8 @@ def _set_knob(state: RunState, command: c.SetKnob) -> Outcome:
 def _rollback(state: RunState, command: c.Rollback) -> Outcome:
     wanted = command.checkpoint
     if not wanted:
-        if not state.good_checkpoint:
-            return refused("no good checkpoint exists yet")
-        return applied(e.RollbackRequested(state.good_checkpoint))
+        good = state.good_checkpoint
+        return applied(e.RollbackRequested(good)) if good else refused("no good checkpoint exists yet")
     names = [name for name in state.checkpoints if wanted in (name, name.removesuffix(".pt"), _step_of(name))]
     if not names:
         known = ", ".join(state.checkpoints) or "none yet"

@@ -6,7 +6,6 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,7 @@ from engine.config.files.yaml_text import dump_config
 from engine.config.tree import RunConfig
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.protocol.codec import from_text, to_text
-from engine.protocol.events import (
-    CheckpointDamaged,
-    CheckpointFailed,
-    CheckpointSaved,
-    RolledBack,
-)
+from engine.protocol.events import CheckpointDamaged, CheckpointFailed, CheckpointSaved, RolledBack
 from engine.protocol.wire import state_to_text
 from engine.runtime.outages.inventory import Inventory
 from engine.runtime.recorder import RunRecorder
@@ -155,21 +149,24 @@ class Checkpointer:
 
         Raises CheckpointDamagedError if there is none, and NotSetAsideError; the training has not changed then.
         """
-        while True:
-            try:
-                return self.rollback(name)
-            except CheckpointDamagedError:
-                name = self._good_before(name)
-                if not name:
-                    raise
+        try:
+            return self.rollback(name)
+        except CheckpointDamagedError:
+            earlier = self._good_before(name)
+            if not earlier:
+                raise
+        return self.rollback_to_good(earlier)
 
     def _good_before(self, name: str) -> str:
         """Return the newest good checkpoint before `name`, or an empty string. Unreadable ones are not good."""
-        for earlier in reversed(self._names(otherwise=())):
-            with suppress(CheckpointDamagedError):
-                if earlier < name and self.train_state.load(self.directory / earlier)["good"]:
-                    return earlier
-        return ""
+        earlier = [known for known in self._names(otherwise=()) if known < name]
+        return next(filter(self._holds_good, reversed(earlier)), "")
+
+    def _holds_good(self, name: str) -> bool:
+        try:
+            return self.train_state.load(self.directory / name)["good"]
+        except CheckpointDamagedError:
+            return False
 
     def rollback(self, name: str) -> RolledBack:
         """Restore checkpoint `name`, but keep interventions: learning rate, clip, weights, refinements.

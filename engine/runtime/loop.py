@@ -191,21 +191,11 @@ class Loop:
         A resume repeats it if a stop interrupted it.
         """
         done = round(self._train_state.progress)
-        seconds = time.perf_counter() - self._epoch_start
-        best = False
-        if done % self._config.validation.every_epochs == 0 or self._is_complete():
-            before = self._recorder.state.best_score
-            try:
-                summary = self._checkpointer.validator.validate()
-            except DataGoneError as error:
-                return self._supply.wait(error)
-            if summary is None:
-                return None
-            self._supply.has_come()
-            self._recorder.record_event(summary)
-            self._step_monitor.note_validation(summary)
-            self._times.validation += summary.seconds
-            best = self._recorder.state.best_score != before
+        seconds, before = time.perf_counter() - self._epoch_start, self._recorder.state.best_score
+        is_due = done % self._config.validation.every_epochs == 0 or self._is_complete()
+        if is_due and not self._validate():
+            return
+        best = is_due and self._recorder.state.best_score != before
         self._checkpointer.memory.validation_due = False
         self._recorder.record_event(EpochCompleted(done - 1, seconds, self._step_monitor.close_epoch()))
         self._epoch_start = time.perf_counter()
@@ -214,6 +204,21 @@ class Loop:
         self._recorder.watch_writers()
         self._checkpoint_epoch(done, best)
         self._times.restart_pace()
+
+    def _validate(self) -> bool:
+        """Validate and record the result. Return False if the run is stopped, or the data cannot be reached."""
+        try:
+            summary = self._checkpointer.validator.validate()
+        except DataGoneError as error:
+            self._supply.wait(error)
+            return False
+        if summary is None:
+            return False
+        self._supply.has_come()
+        self._recorder.record_event(summary)
+        self._step_monitor.note_validation(summary)
+        self._times.validation += summary.seconds
+        return True
 
     def _checkpoint_epoch(self, done: int, best: bool) -> None:
         every = self._config.checkpoint.every_epochs

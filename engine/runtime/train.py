@@ -158,12 +158,16 @@ def _finish(run: OpenRun, recorder: RunRecorder, reason: str, started: float) ->
             f"larger --epochs or --max-steps, and it goes back to {recorder.state.good_checkpoint or 'its start'}"
         )
     if recorder.state.step and (reason == "stopped" or not run.checkpointer.has_checkpoint_of(recorder.state.step)):
-        last = run.checkpointer.checkpoint_now("final")
-        recorder.record_event(last)
-        if isinstance(last, e.CheckpointFailed):
-            raise RunNotSavedError(
-                f"the run is {reason} at step {recorder.state.step}, but its last checkpoint could not be written "
-                f"({last.error}): free the disk, then --resume it from {recorder.state.last_checkpoint or 'its start'}"
-            )
+        _save_last(run, recorder, reason)
     recorder.watch_losses()
     recorder.record_event(e.RunFinished(reason, time.perf_counter() - started))
+
+
+def _save_last(run: OpenRun, recorder: RunRecorder, reason: str) -> None:
+    last = run.checkpointer.checkpoint_now("final")
+    recorder.record_event(last)
+    if isinstance(last, e.CheckpointFailed):
+        raise RunNotSavedError(
+            f"the run is {reason} at step {recorder.state.step}, but its last checkpoint could not be written "
+            f"({last.error}): free the disk, then --resume it from {recorder.state.last_checkpoint or 'its start'}"
+        )

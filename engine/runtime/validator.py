@@ -111,11 +111,11 @@ class Validator:
 
     def report_stuck_readers(self) -> None:
         """Raise an alert for each stuck data worker."""
-        for stream in (self._train_state.stream, self._train_state.validation):
-            for complaint in stream.take_complaints():
-                self._recorder.record_event(
-                    AlertRaised("data worker", f"{complaint}: it is replaced", "check the disk of the data")
-                )
+        streams = (self._train_state.stream, self._train_state.validation)
+        for complaint in [said for stream in streams for said in stream.take_complaints()]:
+            self._recorder.record_event(
+                AlertRaised("data worker", f"{complaint}: it is replaced", "check the disk of the data")
+            )
 
     def _record(self, done: Validation) -> None:
         summary = done.summary

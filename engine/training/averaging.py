@@ -120,13 +120,13 @@ class WeightAverage:
         If it holds none of this kind, EMA begins at these weights, and SWA at the next step that enters it.
         """
         self.is_begun = False
-        if not holds_average(payload, self.kind):
-            if self.kind == "ema":
-                self.begin(self._live)
+        is_held = holds_average(payload, self.kind)
+        if not is_held and self.kind == "ema":
+            self.begin(self._live)
+        if not is_held:
             return
-        for name, _, average in self._by_name():
-            if average is not None:
-                average.copy_(payload[AVERAGED][name])
+        for name, average in [(name, held) for name, _, held in self._by_name() if held is not None]:
+            average.copy_(payload[AVERAGED][name])
         counts = payload[AVERAGING]["counts"]
         self._counts.copy_(torch.tensor([float(counts.get(name, 0)) for name in self._live]))
         self.is_begun = True

@@ -51,13 +51,14 @@ def build_optimizer(
     Each part named in `switchable` has its own groups. The fused kernel accepts a found-inf flag and a gradient scale,
     so the guard and the clip need no extra pass.
     """
-    groups: list[dict[str, object]] = []
-    for part, trained in _trained(parts, switchable).items():
-        matrices = [p for p in trained if p.ndim > 1]
-        others = [p for p in trained if p.ndim <= 1]
-        for params, decay in ((matrices, weight_decay), (others, 0.0)):
-            if params:
-                groups.append({"params": params, "weight_decay": decay, "part": part})
+    sets = [
+        (part, [p for p in trained if (p.ndim > 1) is is_matrix], weight_decay if is_matrix else 0.0)
+        for part, trained in _trained(parts, switchable).items()
+        for is_matrix in (True, False)
+    ]
+    groups: list[dict[str, object]] = [
+        {"params": params, "weight_decay": decay, "part": part} for part, params, decay in sets if params
+    ]
     return _CLASSES[name](groups, lr=0.0, fused=True)
 
 
@@ -108,9 +109,8 @@ def moments_of(optimizer: torch.optim.Optimizer, model: nn.Module) -> Moments:
 def load_moments(optimizer: torch.optim.Optimizer, model: nn.Module, moments: Moments) -> None:
     """Replace the optimizer's state by `moments`. Parameters without an entry start with fresh moments."""
     optimizer.state.clear()
-    for name, parameter in model.named_parameters():
-        if name in moments:
-            optimizer.state[parameter] = {key: _like(value, parameter) for key, value in moments[name].items()}
+    for name, parameter in [(name, held) for name, held in model.named_parameters() if name in moments]:
+        optimizer.state[parameter] = {key: _like(value, parameter) for key, value in moments[name].items()}
 
 
 def _like(value: Tensor, parameter: nn.Parameter) -> Tensor:

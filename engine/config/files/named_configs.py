@@ -38,16 +38,20 @@ def find_file(name_or_path: str, folder: Path, asked_at: str) -> Path:
     """
     text = name_or_path
     if "\0" not in text and (text.endswith(SUFFIXES) or "/" in text):
-        path = folder / os.path.expanduser(text)
-        if _is_file(path):
-            return path
-        match = nearest(Path(text).stem, [config.name for config in list_configs()])
-        hint = f"; did you mean the named config {match!r}?" if match else "; give a YAML file or a name in configs/"
-        raise UserError(f"{asked_at}: there is no config file {text!r}{hint}")
+        return _existing(folder, text, asked_at)
     names = {config.name: config.path for config in list_configs()}
     if text not in names:
         raise UserError(f"{asked_at}: there is no config {text!r} in configs/; {did_you_mean(text, names)}")
     return names[text]
+
+
+def _existing(folder: Path, text: str, asked_at: str) -> Path:
+    path = folder / os.path.expanduser(text)
+    if _is_file(path):
+        return path
+    match = nearest(Path(text).stem, [config.name for config in list_configs()])
+    hint = f"; did you mean the named config {match!r}?" if match else "; give a YAML file or a name in configs/"
+    raise UserError(f"{asked_at}: there is no config file {text!r}{hint}")
 
 
 def _is_file(path: Path) -> bool:

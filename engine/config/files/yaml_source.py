@@ -162,6 +162,13 @@ def _leaves(loader: PlainLoader, node: Node, path: Path, source: str) -> Iterato
     if not isinstance(node, MappingNode) or not node.value:
         yield path, Setting(_constructed(loader, node, source), source, line)
         return
+    for here, at, value_node in _entries(node, path, source):
+        for below, setting in _leaves(loader, value_node, here, source):
+            yield below, Setting(setting.value, source, at) if below == here else setting
+
+
+def _entries(node: MappingNode, path: Path, source: str) -> Iterator[tuple[Path, int, Node]]:
+    """Yield the path, the line and the value of each key. Raises UserError for a key that is given twice."""
     seen: dict[str, int] = {}
     for key_node, value_node in node.value:
         key, at = _key(key_node, source), key_node.start_mark.line + 1
@@ -170,9 +177,7 @@ def _leaves(loader: PlainLoader, node: Node, path: Path, source: str) -> Iterato
                 f"{_place(source, at)}: {'.'.join((*path, key))!r} is given twice, first in line {seen[key]}"
             )
         seen[key] = at
-        for below, setting in _leaves(loader, value_node, (*path, key), source):
-            own_line = below == (*path, key)
-            yield below, Setting(setting.value, source, at) if own_line else setting
+        yield (*path, key), at, value_node
 
 
 def _key(node: Node, source: str) -> str:
@@ -187,8 +192,8 @@ def _constructed(loader: PlainLoader, node: Node, source: str) -> object:
 
     try:
         return _parsed(construct, source)
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, UserError):
-            raise
+    except UserError:
+        raise
+    except (ValueError, KeyError, TypeError):
         where = _place(source, node.start_mark.line + 1)
         raise UserError(f"{where}: {str(node.value)[:60]!r} is not a value of its YAML type") from None

@@ -78,6 +78,15 @@ def started_at(path: Path) -> float:
     return 0.0
 
 
+def _run_at(path: Path) -> Path | None:
+    """Return `path` if it holds a run. Raises UserError if this user may not read it."""
+    holds_run = _holds_run(path)
+    is_closed = (path / JOURNAL_FILE).exists() and not _may(path, os.R_OK) if holds_run else _is_private(path)
+    if is_closed:
+        raise UserError(no_permission(path))
+    return (path if path.name else path.absolute()) if holds_run else None
+
+
 def find_run(runs_dir: Path, name: str, *, to_write: bool = False) -> Path:
     """Return the directory of the run `name`: its name, a path to it, or 'latest' for the last started.
 
@@ -88,13 +97,9 @@ def find_run(runs_dir: Path, name: str, *, to_write: bool = False) -> Path:
     if name == LATEST:
         return _latest(runs_dir, runs, os.R_OK | os.W_OK if to_write else os.R_OK)
     path = Path(name).parent if Path(name).name == JOURNAL_FILE else Path(name)
-    for candidate in (runs_dir / name, path):
-        if name and _holds_run(candidate):
-            if (candidate / JOURNAL_FILE).exists() and not _may(candidate, os.R_OK):
-                raise UserError(no_permission(candidate))
-            return candidate if candidate.name else candidate.absolute()
-        if name and _is_private(candidate):
-            raise UserError(no_permission(candidate))
+    found = next((run for candidate in (runs_dir / name, path) if name and (run := _run_at(candidate))), None)
+    if found is not None:
+        return found
     if name and _is_dead(runs_dir / name):
         raise UserError(_cut_off(name))
     if name and (renamed := renamed_run(runs_dir / name)) is not None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from engine.errors import UserError
 from engine.journal.disk.labels import read_labels, with_former_name, write_labels
 from engine.journal.disk.run_dir import DELETED, check_name, has_journal, hold_run
-from engine.journal.sessions import newest_session
+from engine.journal.sessions import WriterSession, newest_session
 from engine.journal.store import journal_file, open_readable, open_writable
 
 
@@ -65,14 +65,19 @@ def delete_run(path: Path) -> None:
 def _unused(path: Path) -> Generator[None]:
     """Hold the lock of the run at `path`. Raises UserError if a process writes it, also one that holds no lock."""
     with hold_run(path):
-        session = None
-        if has_journal(path):
-            # A journal that cannot be read is written by no process.
-            with suppress(UserError, sqlite3.Error), closing(open_readable(path)) as connection:
-                session = newest_session(connection)
+        session = _session(path)
         if session is not None and session.is_alive():
             raise UserError(f"the run {path.name!r} is in use by process {session.pid}: stop it first")
         yield
+
+
+def _session(path: Path) -> WriterSession | None:
+    """Return the newest session in the journal of a run. One that cannot be read is written by no process."""
+    if not has_journal(path):
+        return None
+    with suppress(UserError, sqlite3.Error), closing(open_readable(path)) as connection:
+        return newest_session(connection)
+    return None
 
 
 def _record_name(path: Path) -> None:

@@ -64,12 +64,14 @@ class PreviewWriter:
         """Write the queued pictures, one thread at a time: when the newest thread ends, all are written."""
         with self._writing:
             while self._waiting:
-                step, previews, thumbnails = self._waiting.popleft()
-                try:
-                    write_previews(self._run_dir, step, previews)
-                    write_strip(self._run_dir, step, thumbnails)
-                except (OSError, ValueError) as error:  # a task's pictures may differ in size
-                    logging.getLogger(__name__).warning("the pictures of step %d are lost: %s", step, error)
+                self._write(*self._waiting.popleft())
+
+    def _write(self, step: int, previews: tuple[Preview, ...], thumbnails: tuple[Thumbnail, ...]) -> None:
+        try:
+            write_previews(self._run_dir, step, previews)
+            write_strip(self._run_dir, step, thumbnails)
+        except (OSError, ValueError) as error:  # a task's pictures may differ in size
+            logging.getLogger(__name__).warning("the pictures of step %d are lost: %s", step, error)
 
 
 def write_previews(run_dir: Path, step: int, previews: tuple[Preview, ...]) -> None:

@@ -100,9 +100,8 @@ def write_strip(run_dir: Path, step: int, thumbnails: Sequence[Thumbnail]) -> No
     )
     write_whole(path, packed.getvalue())
     steps = strip_steps(run_dir)
-    if len(steps) > MAX_STRIPS:
-        for old in steps[1:-1:2]:
-            strip_path(run_dir, old).unlink(missing_ok=True)
+    for old in steps[1:-1:2] if len(steps) > MAX_STRIPS else ():
+        strip_path(run_dir, old).unlink(missing_ok=True)
 
 
 def read_strip(run_dir: Path, step: int) -> tuple[Thumbnail, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -79,7 +78,7 @@ class Encoder:
             case Picture():
                 event = Event(summary=Summary(value=[_picture_value(record)]))
             case Histograms():
-                event = Event(summary=Summary(value=list(_histogram_values(record))))
+                event = Event(summary=Summary(value=_histogram_values(record)))
             case Branch():
                 event = Event(session_log=SessionLog(status=SessionLog.START))
         event.wall_time = record.wall_time
@@ -110,11 +109,13 @@ def _picture_value(record: Picture) -> Any:
     return Summary.Value(tag=record.tag, image=image)
 
 
-def _histogram_values(record: Histograms) -> Iterator[Any]:
-    """Yield a value of each kind of histogram that has finite values; values that are not are left out."""
-    for kind, found in record.taken.kinds():
-        if found is not None and found.count > found.nans + found.infinities:
-            yield Summary.Value(tag=f"{kind}/{record.tag}", histo=_proto_of(found))
+def _histogram_values(record: Histograms) -> list[Any]:
+    """Return a value of each kind of histogram that has finite values; values that are not are left out."""
+    return [
+        Summary.Value(tag=f"{kind}/{record.tag}", histo=_proto_of(found))
+        for kind, found in record.taken.kinds()
+        if found is not None and found.count > found.nans + found.infinities
+    ]
 
 
 def _proto_of(found: Histogram) -> Any:

@@ -67,11 +67,10 @@ class RunMoment:
         name = quantity.name
         if quantity.is_metric or name not in STATE_NAMES:
             return self.metrics.get(name)
-        if self.step is not None:
-            if name == "step":
-                return self.step
-            if (metric := _OF_ROW.get(name)) is not None and metric in self.metrics:
-                return self.metrics[metric]
+        if self.step is not None and name == "step":
+            return self.step
+        if self.step is not None and (metric := _OF_ROW.get(name)) is not None and metric in self.metrics:
+            return self.metrics[metric]
         held: Value = getattr(self.state, STATE_NAMES[name])
         return held
 

@@ -45,12 +45,13 @@ def parse_condition(text: str, metrics: Collection[str] | None = None) -> Condit
 def check_metrics(condition: Condition, metrics: Collection[str]) -> None:
     """Raise UserError for the first metric in `condition` that is not in `metrics`, with the nearest name."""
     unknown = next((name for name in condition.metrics() if name not in metrics), None)
-    if unknown is not None:
-        match = nearest(unknown, (*STATE_NAMES, *metrics))
-        if unknown in STATE_NAMES:
-            raise UserError(f"{shown(condition.text)}: no metric is called {unknown!r}: write it without quotes")
-        hint = f"did you mean {match!r}?" if match else f"there are {', '.join(STATE_NAMES)} and the run's metrics"
-        raise UserError(f"{shown(condition.text)}: there is no {unknown!r}: {hint}")
+    if unknown is None:
+        return
+    if unknown in STATE_NAMES:
+        raise UserError(f"{shown(condition.text)}: no metric is called {unknown!r}: write it without quotes")
+    match = nearest(unknown, (*STATE_NAMES, *metrics))
+    hint = f"did you mean {match!r}?" if match else f"there are {', '.join(STATE_NAMES)} and the run's metrics"
+    raise UserError(f"{shown(condition.text)}: there is no {unknown!r}: {hint}")
 
 
 def metrics_of(spec: TaskSpec) -> frozenset[str]:
@@ -108,12 +109,12 @@ class _Reader:
             raise self._mistake(f"more than {_MOST_NESTED} parts are nested")
         if self._is("not"):
             return Negation(self._part(depth + 1))
-        if self._is("("):
-            inner = self._either(depth + 1)
-            if not self._is(")"):
-                raise self._mistake("a parenthesis is not closed")
-            return inner
-        return self._comparisons()
+        if not self._is("("):
+            return self._comparisons()
+        inner = self._either(depth + 1)
+        if not self._is(")"):
+            raise self._mistake("a parenthesis is not closed")
+        return inner
 
     def _comparisons(self) -> Node:
         """Read `loss<2`, or a chain such as `0<loss<2`."""

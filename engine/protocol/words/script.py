@@ -32,11 +32,8 @@ def read_script(path: Path | str) -> tuple[ScriptedCommand, ...]:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the script {path}: {getattr(error, 'strerror', error)}") from error
-    found: list[ScriptedCommand] = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        words = _without_comment(line)
-        if words:
-            found.append(_read_line(words, f"{path}:{number}", number))
+    lines = enumerate(map(_without_comment, text.splitlines()), start=1)
+    found = (_read_line(words, f"{path}:{number}", number) for number, words in lines if words)
     return tuple(sorted(found, key=lambda scripted: scripted.step))
 
 

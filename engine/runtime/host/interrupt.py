@@ -76,9 +76,8 @@ class Interrupt:
         """Replace the meanings of signals, also of those that have come already."""
         heard, self.reactions = (self.signal, self.checkpoint), reactions
         self.signal = self.checkpoint = 0
-        for number in heard:
-            if number:
-                self.ask(number)
+        for number in filter(None, heard):
+            self.ask(number)
 
     def take_checkpoint(self) -> int:
         """Return the signal that requested a checkpoint, 0 for none, and forget it."""

@@ -19,7 +19,7 @@ from engine.runtime.outages.memory import MEMORY_ERRORS, is_out_of_memory
 from engine.runtime.outages.validation_parts import Halving, NoSampleFitsError, PartedMeasure, alert_of
 from engine.runtime.ranks import leader as orders
 from engine.runtime.ranks.exchange import NEWS, signalled
-from engine.runtime.ranks.group import RankGroup
+from engine.runtime.ranks.group import Message, RankGroup
 from engine.runtime.ranks.notes import SIGNAL_KEY, News, evidence_key, pack_evidence
 from engine.runtime.ranks.rank_state import RankState, seed_step, unpack
 from engine.runtime.ranks.shared_halver import Shortage, attempt_step, shortage_of, void_step
@@ -87,16 +87,22 @@ class Follower:
                 case orders.END:
                     return False
                 case orders.RESTORE:
-                    self._newest = self._late = None
-                    self._train_state.restore(unpack(blob), self.state)
-                    self.state = with_measured(self.state, step=int(message["step"]))
-                    self._group.pulse.step = self.state.step
+                    self._restore(message, blob)
                 case orders.VALIDATE:
-                    with suppress(DataGoneError, NoSampleFitsError):  # rank 0 has the same error, and decides
-                        plan = validation_plan(self.state, self._config, frozenset(message["remembered"]))
-                        validate_together(self._train_state, plan, self._measured_in_parts)
+                    self._validate(message)
                 case _:
                     pass
+
+    def _restore(self, message: Message, blob: bytes) -> None:
+        self._newest = self._late = None
+        self._train_state.restore(unpack(blob), self.state)
+        self.state = with_measured(self.state, step=int(message["step"]))
+        self._group.pulse.step = self.state.step
+
+    def _validate(self, message: Message) -> None:
+        with suppress(DataGoneError, NoSampleFitsError):  # rank 0 has the same error, and decides
+            plan = validation_plan(self.state, self._config, frozenset(message["remembered"]))
+            validate_together(self._train_state, plan, self._measured_in_parts)
 
     def _pass_signal_on(self, order: str) -> None:
         """Leave a note about a signal in a pause, in which no step tells rank 0 of it."""

@@ -116,9 +116,8 @@ class RankGroup:
             fits = text[: _HEAD - 8]
             head[8 : 8 + len(fits)] = np.frombuffer(fits, np.uint8)
             self._broadcast(torch.from_numpy(head))
-            for rest in (text[_HEAD - 8 :], blob):
-                if rest:
-                    self._broadcast(torch.from_numpy(np.frombuffer(rest, np.uint8).copy()))
+            for rest in filter(None, (text[_HEAD - 8 :], blob)):
+                self._broadcast(torch.from_numpy(np.frombuffer(rest, np.uint8).copy()))
 
     def receive(self) -> tuple[dict[str, Any], bytes]:
         """Return the next message of rank 0."""

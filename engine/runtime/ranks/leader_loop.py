@@ -235,8 +235,9 @@ class LeaderLoop(Loop):
 
     def _record(self, kind: str, text: str) -> None:
         event = event_from_text(kind, text)
-        if isinstance(event, SampleRejected):
-            if event in self._rejected:
-                return
+        is_rejection = isinstance(event, SampleRejected)
+        if is_rejection and event in self._rejected:
+            return
+        if is_rejection:
             self._rejected.add(event)
         self._recorder.record_event(event)

@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import torch
-
 from engine.config.tree import RunConfig
 from engine.outputs.inspection.preview_writer import PreviewWriter
 from engine.runtime.outages.validation_parts import Halving, NoSampleFitsError, alert_of
@@ -23,7 +21,7 @@ from engine.runtime.validator import Validator
 from engine.supervision.run_memory import RunMemory
 from engine.task import DataGoneError
 from engine.training.data.batch import Position
-from engine.training.validation.evaluate import Before, Measure, Sums, summarise
+from engine.training.validation.evaluate import Before, Measure, Sums, summarise, validating
 from engine.training.validation.result import Validation, ValidationPlan
 
 _ABORT: Final = 1
@@ -65,34 +63,40 @@ def validate_together(
     and NoSampleFitsError if the memory of one is too small for a sample.
     """
     started, group = time.perf_counter(), state.group
-    stream = state.validation
-    stream.reseat(Position(), plan.batch_size)
+    state.validation.reseat(Position(), plan.batch_size)
     num_batches = math.ceil(state.num_val / plan.batch_size)
     found: list[Sums] = []
-    state.model.eval()
-    try:
-        with torch.no_grad(), state.train_step.average.in_use():
-            for first in range(0, num_batches, group.world):
-                number = first + group.rank
-                vote, error = 0, _NO_ERROR
-                if number < num_batches:
-                    place = number * plan.batch_size
-                    vote, error = _measure_next(state, plan, measured, abort, (found, place))
-                vote = group.most(max(vote, _ABORT if abort() else 0))
-                if vote >= _SHORT:
-                    text, is_reading = [*group.gather(error), _NO_ERROR][vote - _SHORT]
-                    raise NoSampleFitsError(text, vote - _SHORT, is_reading=is_reading)
-                if vote == _GONE:
-                    raise DataGoneError(error[0] or "another rank cannot reach its validation samples")
-                if vote == _ABORT:
-                    return None
-    finally:
-        state.model.train()
+    with validating(state.model), state.train_step.average.in_use():
+        rounds = (first * plan.batch_size for first in range(0, num_batches, group.world))
+        if not all(_measure_round(state, plan, measured, abort, (found, place)) for place in rounds):
+            return None
     parts = group.gather(found)
     if group.rank:
         return None
     total = _in_order(parts, num_batches, state, plan)
     return summarise(total, state.train_step.objective, plan, time.perf_counter() - started)
+
+
+def _measure_round(
+    state: RankState, plan: ValidationPlan, measured: Measure, abort: Callable[[], bool], into: tuple[list[Sums], int]
+) -> bool:
+    """Measure one batch of each rank, as far as there are any. Return False if a rank has to stop.
+
+    `into` are the sums of this rank, and the place of the first sample of rank 0. Raises DataGoneError and
+    NoSampleFitsError in all ranks.
+    """
+    (found, first), group = into, state.group
+    place = first + group.rank * plan.batch_size
+    vote, error = 0, _NO_ERROR
+    if place < state.num_val:
+        vote, error = _measure_next(state, plan, measured, abort, (found, place))
+    vote = group.most(max(vote, _ABORT if abort() else 0))
+    if vote >= _SHORT:
+        text, is_reading = [*group.gather(error), _NO_ERROR][vote - _SHORT]
+        raise NoSampleFitsError(text, vote - _SHORT, is_reading=is_reading)
+    if vote == _GONE:
+        raise DataGoneError(error[0] or "another rank cannot reach its validation samples")
+    return vote != _ABORT
 
 
 def _measure_next(

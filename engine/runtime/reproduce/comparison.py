@@ -68,9 +68,8 @@ def _differing(left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[st
     """Yield the names of weights, moments and averaged weights that are not bit-identical."""
     for kind in ("model", "moments", AVERAGED):
         mine, theirs = (dict(_flat(kind, payload.get(kind) or {})) for payload in (left, right))
-        for name in sorted(mine.keys() | theirs.keys()):
-            if name not in mine or name not in theirs or not _same(mine[name], theirs[name]):
-                yield name
+        names = sorted(mine.keys() | theirs.keys())
+        yield from (n for n in names if n not in mine or n not in theirs or not _same(mine[n], theirs[n]))
 
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:  # `Any`: a checkpoint's values have no common type
@@ -86,8 +85,7 @@ def _bytes_of(value: torch.Tensor) -> torch.Tensor:
 
 
 def _same(left: Any, right: Any) -> bool:
-    if isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
-        if (left.shape, left.dtype) != (right.shape, right.dtype):
-            return False
-        return torch.equal(_bytes_of(left), _bytes_of(right))
-    return bool(left == right)
+    if not (isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor)):
+        return bool(left == right)
+    is_alike = (left.shape, left.dtype) == (right.shape, right.dtype)
+    return is_alike and torch.equal(_bytes_of(left), _bytes_of(right))

@@ -101,8 +101,8 @@ def _announce(
     checkpointer = Checkpointer(request.directory, config, train_state, recorder, memory, validator)
     if start:
         checkpointer.take_up(start.payload)
-        if has_other_score(start.payload["config"], config):
-            memory.window.mious.clear()
+    if start and has_other_score(start.payload["config"], config):
+        memory.window.mious.clear()
     recorder.update(device=_described(train_state), total_steps=train_state.total_steps(recorder.state))
     commands = CommandProcessor(requests, recorder, train_state, checkpointer)
     commands.refuse_stale()

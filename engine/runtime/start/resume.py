@@ -15,6 +15,7 @@ from engine.journal.disk.run_dir import CHECKPOINTS, has_journal
 from engine.journal.reader import Entry, JournalReader
 from engine.journal.task_meta import PARENT, TASK, Parent, parent_of, spec_of
 from engine.protocol import events as e
+from engine.protocol.codec import Json
 from engine.protocol.commands import RULE
 from engine.protocol.engine_events import Departure
 from engine.protocol.events import Activity
@@ -102,10 +103,13 @@ def _start_of_branch(request: RunRequest, parent: Parent) -> Start:
 
 def first_parent(request: RunRequest) -> Parent | None:
     """Return the parent of a branch that restarts before its first checkpoint; `None` for any other run."""
-    if not request.resume:
-        return None
-    with closing(JournalReader(request.directory, at_rest=True)) as reader:
-        return parent_of(reader.meta(PARENT))
+    return parent_of(_meta(request.directory, PARENT)) if request.resume else None
+
+
+def _meta(journal: Path, key: str) -> Json:
+    """Return what the journal of a run at rest holds under `key`."""
+    with closing(JournalReader(journal, at_rest=True)) as reader:
+        return reader.meta(key)
 
 
 def resumed_state(payload: Mapping[str, Any], config: RunConfig, fresh: RunState) -> RunState:
@@ -126,10 +130,7 @@ def resumed_state(payload: Mapping[str, Any], config: RunConfig, fresh: RunState
 
 def redescribed(journal: Path, state: RunState) -> tuple[e.TaskDescribed, ...]:
     """Return an event with the spec of `state` unless the journal has it: an earlier one may have fewer metrics."""
-    stored = None
-    if has_journal(journal):
-        with closing(JournalReader(journal, at_rest=True)) as reader:
-            stored = reader.meta(TASK)
+    stored = _meta(journal, TASK) if has_journal(journal) else None
     return () if spec_of(stored) == state.spec else (e.TaskDescribed(state.spec),)
 
 
@@ -170,10 +171,7 @@ def never_saved(journal: Path) -> bool:
 
 def first_weights(request: RunRequest) -> str:
     """Return the checkpoint of the initial weights of a run that restarts; an empty string for none."""
-    if not request.resume:
-        return ""
-    with closing(JournalReader(request.directory, at_rest=True)) as reader:
-        return str(reader.meta(INIT_FROM) or "")
+    return str(_meta(request.directory, INIT_FROM) or "") if request.resume else ""
 
 
 def last_reached(journal: Path) -> int:

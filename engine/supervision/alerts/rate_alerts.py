@@ -153,9 +153,7 @@ def share_monitors(spec: TaskSpec, max_grad_norm: float) -> Iterator[ShareMonito
             "prepare batches in more processes: a larger data.num_workers, or a faster disk",
         )
     )
-    for term in spec.terms:
-        if term.clamped:
-            yield ShareMonitor(_saturation(term))
+    yield from (ShareMonitor(_saturation(term)) for term in spec.terms if term.clamped)
 
 
 def _saturation(clamped: Term) -> RateRule:

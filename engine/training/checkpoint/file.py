@@ -85,10 +85,7 @@ def write_snapshot(directory: Path, snapshot: Snapshot) -> Path:
     partial = path.with_suffix(".partial")
     try:
         partial.unlink(missing_ok=True)
-        with partial.open("xb") as file:  # an existing link is an error: it could lead out of the directory
-            torch.save({"format": FORMAT, **snapshot.payload}, file)
-            file.flush()
-            os.fsync(file.fileno())
+        _write(partial, {"format": FORMAT, **snapshot.payload})
         digest = sha256_of(partial)
         replace_checked(partial, path, digest)
         _own_digests.append(digest)
@@ -98,11 +95,18 @@ def write_snapshot(directory: Path, snapshot: Snapshot) -> Path:
         partial.unlink(missing_ok=True)
     if snapshot.kind in KEPT_KINDS:
         keep_marker(path).touch()
-    for alias, wanted in ((BEST, snapshot.best), (LAST_GOOD, snapshot.good)):
-        if wanted:
-            _link(path, directory / alias, digest)
+    aliases = {BEST: snapshot.best, LAST_GOOD: snapshot.good}
+    for alias in [alias for alias, wanted in aliases.items() if wanted]:
+        _link(path, directory / alias, digest)
     _sync_directory(directory)
     return path
+
+
+def _write(partial: Path, payload: Mapping[str, Any]) -> None:
+    with partial.open("xb") as file:  # an existing link is an error: it could lead out of the directory
+        torch.save(payload, file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def make_directory(directory: Path) -> bool:

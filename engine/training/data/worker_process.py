@@ -84,10 +84,7 @@ class Worker:
     def stop(self) -> None:
         """End the process and discard it, dead or alive. The next span starts another."""
         if self._process is not None:
-            self._process.kill()
-            self._process.join(PATIENCE)
-            if self._process.is_alive():
-                _forget(self._process)
+            _end(self._process)
         if self._pipe is not None:
             self._pipe.close()
         self._process = self._pipe = None
@@ -103,8 +100,12 @@ class Worker:
         return ours
 
 
-def _forget(process: BaseProcess) -> None:
-    """Prevent Python from waiting at exit for a process that survived SIGKILL because it waits for a disk."""
+def _end(process: BaseProcess) -> None:
+    """End a process. Python must not wait at exit for one that survives SIGKILL because it waits for a disk."""
+    process.kill()
+    process.join(PATIENCE)
+    if not process.is_alive():
+        return
     children: set[BaseProcess] = getattr(multiprocessing.process, "_children", set())
     children.discard(process)
 

@@ -14,6 +14,7 @@ from engine.task import Samples, sample_id_at
 from engine.training.data.batch import Batch
 from engine.training.data.spans import Span
 from engine.training.data.worker_process import PATIENCE, Worker
+from engine.training.data.worker_program import Failed, Packed
 
 MAX_DEATHS: Final = 5
 """Maximum consecutive worker deaths on one batch before an error is raised."""
@@ -87,19 +88,24 @@ class WorkerPool:
     def _assemble(self, worker: Worker, span: Span) -> Batch:
         deaths: list[str] = []
         while len(deaths) < MAX_DEATHS:
-            try:
-                answer = worker.answer(span)
-            except (EOFError, OSError) as error:
-                if self._is_closed:
-                    raise RuntimeError("the data workers were closed") from error
-                deaths.append(worker.cause_of_death(error))
-                worker.stop()
-                continue
-            return answer.unpack()
+            answer = self._answer(worker, span, deaths)
+            if answer is not None:
+                return answer.unpack()
         raise UserError(
             f"{MAX_DEATHS} data workers died one after the other ({', '.join(dict.fromkeys(deaths))}) on the batch of "
             f"{_samples_of(self._samples, span)}: check these, or set data.num_workers to 0"
         )
+
+    def _answer(self, worker: Worker, span: Span, deaths: list[str]) -> Packed | Failed | None:
+        """Return the answer of a worker; `None` if it died, whose cause is added to `deaths`."""
+        try:
+            return worker.answer(span)
+        except (EOFError, OSError) as error:
+            if self._is_closed:
+                raise RuntimeError("the data workers were closed") from error
+            deaths.append(worker.cause_of_death(error))
+            worker.stop()
+            return None
 
 
 def _samples_of(samples: Samples, span: Span) -> str:

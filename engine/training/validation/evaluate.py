@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -93,17 +94,23 @@ def evaluate(
     started = time.perf_counter()
     sums = Sums.of(objective, plan)
     stream.reseat(Position(), plan.batch_size)
+    is_last = False
+    with validating(model):
+        while not (is_last or abort()) and stream.wait(abort):
+            found, is_last = measured(objective, model, stream, plan, Before(sums.count, sums.errors))
+            sums.add(found)
+        return summarise(sums, objective, plan, time.perf_counter() - started) if is_last else None
+
+
+@contextmanager
+def validating(model: nn.Module) -> Generator[None]:
+    """Compute without gradients, and with the network in evaluation mode, during the block."""
     model.eval()
     try:
         with torch.no_grad():
-            while not abort() and stream.wait(abort):
-                found, is_last = measured(objective, model, stream, plan, Before(sums.count, sums.errors))
-                sums.add(found)
-                if is_last:
-                    return summarise(sums, objective, plan, time.perf_counter() - started)
+            yield
     finally:
         model.train()
-    return None
 
 
 def _terms(objective: Objective, plan: ValidationPlan) -> tuple[str, ...]:

@@ -103,9 +103,8 @@ class PersonPredictor:
             return _Written((), None, content.faults)
         overlay = self._request.output / OVERLAYS / f"{self._stems[index]}.png"
         write_png(overlay, draw_overlay(content.image, people))
-        if self._request.with_masks:
-            for person in people:
-                self._write_mask(f"{self._stems[index]}-{person.number}.png", person, size)
+        for person in people if self._request.with_masks else ():
+            self._write_mask(f"{self._stems[index]}-{person.number}.png", person, size)
         planned = self._images[index]
         entries = (_entry(planned, t.given, person, size) for t, person in zip(content.targets, people, strict=True))
         return _Written(tuple(entries), overlay, content.faults)

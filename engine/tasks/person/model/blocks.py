@@ -89,10 +89,10 @@ def use_norm(network: nn.Module, kind: Literal["layer", "group", "batch"]) -> No
     if kind == "layer":
         return
     norm = _REPLACEMENTS[kind]
-    for module in list(network.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, SampleNorm | ChannelNorm):
-                setattr(module, name, norm(len(child.weight), relu=child.relu))
+    children = [(module, *named) for module in network.modules() for named in module.named_children()]
+    norms = [(module, name, held) for module, name, held in children if isinstance(held, SampleNorm | ChannelNorm)]
+    for module, name, held in norms:
+        setattr(module, name, norm(len(held.weight), relu=held.relu))
 
 
 Convolution = TypeVar("Convolution", bound=nn.Conv2d | nn.ConvTranspose2d)

@@ -46,9 +46,8 @@ def claim_directory(directory: Path, data: Path) -> None:
     """Create the directory of the sheets. Raises UserError if it is not writable or has files of other programs."""
     if directory.resolve().is_relative_to(data.resolve()):
         raise UserError(f"--pictures {directory} is in the data set, whose images they would become: give another")
-    for file in _files(directory):
-        if os.path.lexists(file) and not _is_own(file):
-            raise UserError(f"--pictures: {file} was not written by this command, and is kept: give another directory")
+    if foreign := next((file for file in _files(directory) if os.path.lexists(file) and not _is_own(file)), None):
+        raise UserError(f"--pictures: {foreign} was not written by this command, and is kept: give another directory")
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:

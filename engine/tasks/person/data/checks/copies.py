@@ -59,10 +59,10 @@ def copies(train: Mapping[str, Thumbnail], val: Mapping[str, Thumbnail]) -> Iter
     for name, own in val.items():
         differences_NC = np.abs(greys_NC - own.greys)
         is_near = (differences_NC.mean(axis=1) <= _MEAN_DIFFERENCE) & (differences_NC.max(axis=1) <= _MAX_DIFFERENCE)
-        for place in np.flatnonzero(is_near):
-            if _have_equal_people(train[names[place]], own):
-                yield names[place], name
-                break
+        near = (names[place] for place in np.flatnonzero(is_near))
+        copied = next((candidate for candidate in near if _have_equal_people(train[candidate], own)), None)
+        if copied is not None:
+            yield copied, name
 
 
 def _have_equal_people(one: Thumbnail, other: Thumbnail) -> bool:

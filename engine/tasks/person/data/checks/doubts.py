@@ -97,13 +97,10 @@ def sample_doubts(train: SplitIndex, val: SplitIndex) -> tuple[Doubt, ...]:
 def shared_doubts(train: SplitIndex, val: SplitIndex, train_look: Look, val_look: Look) -> tuple[Doubt, ...]:
     """Return the doubts about images that are in both splits or twice in one, by file or by content."""
     twice = [doubt for split in (train, val) if (doubt := _listed_twice(split))]
-    known, shared = {scene.file: scene.name for scene in train.scenes if scene.file}, dict[str, str]()
-    for scene in val.scenes:
-        if scene.file in known:
-            shared[scene.name] = known[scene.file]
-    for digest, name in val_look.pixels.items():
-        if digest in train_look.pixels:
-            shared.setdefault(name, train_look.pixels[digest])
+    known = {scene.file: scene.name for scene in train.scenes if scene.file}
+    shared = {scene.name: known[scene.file] for scene in val.scenes if scene.file in known}
+    for digest in [digest for digest in val_look.pixels if digest in train_look.pixels]:
+        shared.setdefault(val_look.pixels[digest], train_look.pixels[digest])
     for one, other in _equal_files(train.scenes, val.scenes):
         shared.setdefault(other.name, one.name)
     alike = [(one, other) for one, other in copies(train_look.thumbnails, val_look.thumbnails) if other not in shared]

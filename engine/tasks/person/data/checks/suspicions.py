@@ -9,7 +9,7 @@ import numpy as np
 from scipy.ndimage import label
 
 from engine.protocol.record import record
-from engine.tasks.person.data.readers.masks.facts import facts_of
+from engine.tasks.person.data.readers.masks.facts import IdFacts, facts_of
 from engine.tasks.person.data.readers.scenes import Box, PersonMask, Picture
 
 MIN_SIDE: Final = 8
@@ -50,33 +50,34 @@ def sizeable(picture: Picture) -> Iterator[PersonMask]:
 
 
 def _other_box(picture: Picture) -> Iterator[str]:
-    for person in sizeable(picture):
-        if overlap(person.box, bounds(person)) < 0.5:
-            yield f"person {person.id}: box {_shown(person.box)}, mask within {_shown(bounds(person))}"
+    people = (person for person in sizeable(picture) if overlap(person.box, bounds(person)) < 0.5)
+    yield from (f"person {p.id}: box {_shown(p.box)}, mask within {_shown(bounds(p))}" for p in people)
 
 
 def _scattered(picture: Picture) -> Iterator[str]:
     for person in sizeable(picture):
-        is_dust = any(fact.is_dust for fact in facts_of(person.mask_HW.astype(np.int64)) if fact.id)
+        is_dust = any(fact.is_dust for fact in _facts(person))
         if is_dust and label(person.mask_HW)[1] >= _MANY_PARTS:  # pyright: ignore[reportGeneralTypeIssues, reportIndexIssue]
             yield f"person {person.id}, {int(person.mask_HW.sum())} pixels within {_shown(bounds(person))}"
 
 
 def _thin(picture: Picture) -> Iterator[str]:
-    for person in sizeable(picture):
-        if any(fact.is_thin for fact in facts_of(person.mask_HW.astype(np.int64)) if fact.id):
-            yield f"person {person.id}, {int(person.mask_HW.sum())} pixels within {_shown(bounds(person))}"
+    people = (person for person in sizeable(picture) if any(fact.is_thin for fact in _facts(person)))
+    yield from (f"person {p.id}, {int(p.mask_HW.sum())} pixels within {_shown(bounds(p))}" for p in people)
+
+
+def _facts(person: PersonMask) -> list[IdFacts]:
+    return [fact for fact in facts_of(person.mask_HW.astype(np.int64)) if fact.id]
 
 
 def _framing(picture: Picture) -> Iterator[str]:
-    width, height = picture.image.size
-    for person in sizeable(picture):
-        if bounds(person) == (0, 0, width, height):
-            mask = person.mask_HW
-            rim = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
-            if rim.mean() > 0.8:
-                yield f"person {person.id} has {rim.mean():.0%} of the frame's border"
-                return
+    whole = (0, 0, *picture.image.size)
+    for person in [person for person in sizeable(picture) if bounds(person) == whole]:
+        mask = person.mask_HW
+        rim = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+        if rim.mean() > 0.8:
+            yield f"person {person.id} has {rim.mean():.0%} of the frame's border"
+            return
 
 
 def _in_parts(picture: Picture) -> Iterator[str]:

@@ -25,10 +25,14 @@ _LARGEST: Final = 50_000_000
 def describe_foreign(root: Path) -> str:
     """Return what the files seem to be and how to convert them; an empty string if they are not recognised."""
     files = list(islice(_walk(root), _NUM_FILES))
-    for suffix, recognise in _KINDS.items():
-        for file in [file for file in files if file.suffix.lower() == suffix][:_NUM_READ]:
-            if kind := recognise(file):
-                return f"{shown(str(file.relative_to(root)))} is {kind}"
+    candidates = (
+        (file, recognise)
+        for suffix, recognise in _KINDS.items()
+        for file in [file for file in files if file.suffix.lower() == suffix][:_NUM_READ]
+    )
+    found = next(((file, kind) for file, recognise in candidates if (kind := recognise(file))), None)
+    if found is not None:
+        return f"{shown(str(found[0].relative_to(root)))} is {found[1]}"
     if not files:
         return "it holds no file"
     if any(file.suffix.lower() in IMAGE_SUFFIXES for file in files):

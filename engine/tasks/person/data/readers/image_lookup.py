@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -40,16 +40,15 @@ class ImageFinder:
 
     def find(self, name: str) -> Path:
         """Return the file that `name` refers to. Raises UnusableSample if there is none, or more than one."""
-        for folder in self._folders:
-            if self._is_in(folder, name):
-                return folder / name
+        folder = next((folder for folder in self._folders if self._is_in(folder, name)), None)
+        if folder is not None:
+            return folder / name
         if os.path.isabs(name) and os.path.isfile(name):
             return Path(name)
         paths = [PurePosixPath(spelling) for spelling in spellings(name)]
-        for match in (self._match, self._match_plainly):
-            for path in paths:
-                if found := match(path):
-                    return self._choose(found)
+        matches = (found for match in (self._match, self._match_plainly) for path in paths if (found := match(path)))
+        if found := next(matches, None):
+            return self._choose(found)
         raise UnusableSample(self._missing(paths))
 
     def _is_in(self, folder: Path, name: str) -> bool:
@@ -59,11 +58,7 @@ class ImageFinder:
     def _list(self, folder: Path) -> frozenset[str]:
         """Return the names of the files in a folder, read once."""
         if folder not in self._listings:
-            try:
-                with os.scandir(folder) as entries:
-                    self._listings[folder] = frozenset(entry.name for entry in entries if entry.is_file())
-            except (OSError, ValueError):
-                self._listings[folder] = frozenset()
+            self._listings[folder] = _names_in(folder)
         return self._listings[folder]
 
     def _match(self, wanted: PurePosixPath) -> list[Path]:
@@ -87,9 +82,7 @@ class ImageFinder:
     def _match_plainly(self, wanted: PurePosixPath) -> list[Path]:
         """Return the files of the same plain name: the files too may have escapes and upload hashes in their names."""
         if self._by_plain_name is None:
-            self._by_plain_name = {}
-            for file in (file for files in (self._tree or {}).values() for file in files):
-                self._by_plain_name.setdefault(plain_name(file.name), []).append(file)
+            self._by_plain_name = _by_plain_name(file for files in (self._tree or {}).values() for file in files)
         return self._by_plain_name.get(plain_name(wanted.name), [])
 
     def _choose(self, found: list[Path]) -> Path:
@@ -120,6 +113,22 @@ class ImageFinder:
         return path.relative_to(self._root).as_posix() if path.is_relative_to(self._root) else path.as_posix()
 
 
+def _names_in(folder: Path) -> frozenset[str]:
+    """Return the names of the files in a folder; none if it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries if entry.is_file())
+    except (OSError, ValueError):
+        return frozenset()
+
+
+def _by_plain_name(files: Iterable[Path]) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for file in files:
+        found.setdefault(plain_name(file.name), []).append(file)
+    return found
+
+
 def _num_equal_folders(file: Path, parts: Sequence[str]) -> int:
     """Return how many folders above the file match `parts`, counted from the file upwards."""
     count = 0
@@ -147,10 +156,10 @@ def _read_tree(root: Path) -> dict[str, list[Path]]:
     tree: dict[str, list[Path]] = {}
     num_files = 0
     for folder, files in walk_folders(root, MAX_DEPTH, _NO_IMAGES):
-        for name in files:
-            if not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES):
-                tree.setdefault(fold(name), []).append(folder / name)
-                num_files += 1
+        images = [name for name in files if not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)]
+        for name in images:
+            tree.setdefault(fold(name), []).append(folder / name)
+        num_files += len(images)
         if num_files > MAX_FILES:
             break
     return tree

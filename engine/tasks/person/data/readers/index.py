@@ -70,19 +70,23 @@ def index_dataset(path: Path, hold_out: HoldOut = "by_hash", options: CocoOption
     if files and files.train.is_surely_coco:
         return _index_coco(root, files, hold_out, options or CocoOptions())
     if folders := find_mask_folders(root):
-        notes = [f"there is one split: {_held_out(hold_out)}"] if len(folders) == 1 else []
-        if unused := [folder.relative_to(root).as_posix() for folder in unused_folders(root, folders)]:
-            notes.append(f"not read: the images in {_listed(unused)}")
-        if loose := [file.relative_to(root).as_posix() for file in loose_images(folders)]:
-            notes.append(f"not read, next to the folders of the splits: {_listed(loose)}")
-        splits = index_mask_folders(folders, hold_out)
-        return DatasetIndex("mask folders", *splits, tuple(notes), is_divided=len(folders) == 1)
+        return _index_masks(root, folders, hold_out)
     if files:
         return _index_coco(root, files, hold_out, options or CocoOptions())
     packed = sorted(entry.name for entry in root.iterdir() if _PACKED.fullmatch(entry.name))
     seems = describe_foreign(root)
     hint = f" (unpack or convert {', '.join(packed[:_NUM_NAMED])} first)" if packed else f" ({seems})" if seems else ""
     raise UserError(f"The data path {path} has an unknown layout{hint}; known layouts: {KNOWN_LAYOUTS}.")
+
+
+def _index_masks(root: Path, folders: tuple[tuple[Path, Path], ...], hold_out: HoldOut) -> DatasetIndex:
+    notes = [f"there is one split: {_held_out(hold_out)}"] if len(folders) == 1 else []
+    if unused := [folder.relative_to(root).as_posix() for folder in unused_folders(root, folders)]:
+        notes.append(f"not read: the images in {_listed(unused)}")
+    if loose := [file.relative_to(root).as_posix() for file in loose_images(folders)]:
+        notes.append(f"not read, next to the folders of the splits: {_listed(loose)}")
+    splits = index_mask_folders(folders, hold_out)
+    return DatasetIndex("mask folders", *splits, tuple(notes), is_divided=len(folders) == 1)
 
 
 def _inner(path: Path) -> Path:

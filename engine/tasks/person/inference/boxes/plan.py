@@ -77,6 +77,5 @@ def _number(images: Sequence[ImageBoxes]) -> None:
     """Give images without an id of the file of boxes a free number."""
     taken = {image.image_id for image in images}
     free = (number for number in range(1, 2 * len(images) + 1) if number not in taken)
-    for image in images:
-        if image.image_id is None:
-            image.image_id = next(free)
+    for image in [image for image in images if image.image_id is None]:
+        image.image_id = next(free)

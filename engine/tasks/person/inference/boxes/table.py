@@ -32,12 +32,12 @@ def read_table(file: Path, images: GivenImages, min_score: float) -> tuple[str, 
     rows = _rows(file)
     columns = _columns(file, rows[0] if rows else [])
     count = BoxCount(min_score)
-    for number, row in enumerate(rows[1:], start=2):
-        if any(cell.strip() for cell in row):
-            cells = {column: row[place].strip() for column, place in columns.items() if place < len(row)}
-            bbox: list[object] = [cells.get(name, "") for name in ("x", "y", "w", "h")]
-            find = partial(images.find, cells.get("file", ""))
-            count.take(find, bbox, cells.get("score") or None, f"line {number} of {file.name}")
+    filled = ((number, row) for number, row in enumerate(rows[1:], start=2) if any(cell.strip() for cell in row))
+    for number, row in filled:
+        cells = {column: row[place].strip() for column, place in columns.items() if place < len(row)}
+        bbox: list[object] = [cells.get(name, "") for name in ("x", "y", "w", "h")]
+        find = partial(images.find, cells.get("file", ""))
+        count.take(find, bbox, cells.get("score") or None, f"line {number} of {file.name}")
     return tuple(count.notes())
 
 

@@ -93,10 +93,14 @@ def _sheet(tiles: Sequence[_Tile]) -> Image.Image:
     for place, tile in enumerate(tiles):
         row, column = divmod(place, columns)
         left, top = _GAP + column * (width + _GAP), 2 * _LINE + _GAP + row * (SIDE + _LINE + _GAP)
-        for number, part in enumerate(_pictures(tile)):
-            sheet.paste(part, (left + number * SIDE, top))
+        _paste(sheet, _pictures(tile), left, top)
         write_line(draw, (left, top + SIDE + 1), f"{place + 1}. {tile.caption}", width)
     return sheet
+
+
+def _paste(sheet: Image.Image, parts: Sequence[Image.Image], left: int, top: int) -> None:
+    for number, part in enumerate(parts):
+        sheet.paste(part, (left + number * SIDE, top))
 
 
 def _pictures(tile: _Tile) -> tuple[Image.Image, ...]:

@@ -100,11 +100,14 @@ def image_folders(root: Path, annotations: AnnotationFile) -> list[Path]:
 
 def _json_files(root: Path) -> Iterator[Path]:
     for folder, files in walk_folders(root, MAX_DEPTH, _PASSED_OVER):
-        for name in sorted(files):
-            stem, suffix = os.path.splitext(name)
-            is_other = name.startswith(".") or _OTHER_TASKS.fullmatch(stem)
-            if suffix.lower() == ".json" and not is_other and _is_annotation_file(folder / name):
-                yield folder / name
+        named = (folder / name for name in sorted(files) if _may_hold_people(name))
+        yield from filter(_is_annotation_file, named)
+
+
+def _may_hold_people(name: str) -> bool:
+    """Return whether a file of this name may hold instances: it is JSON, and not of another task."""
+    stem, suffix = os.path.splitext(name)
+    return suffix.lower() == ".json" and not name.startswith(".") and not _OTHER_TASKS.fullmatch(stem)
 
 
 def _is_annotation_file(file: Path) -> bool:
