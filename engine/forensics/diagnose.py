@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from engine.forensics.capture import Evidence
-from engine.forensics.nan_tracer import Origin, is_finite, stats_of
+from engine.forensics.nan_tracer import Origin
 from engine.forensics.replay import Replayed, replay
+from engine.forensics.tensor_stats import is_finite, stats_of
 from engine.outputs.fault_report import ONLY_MIXED, REPRODUCED, VANISHED, Fault
 from engine.protocol.task_spec import TaskSpec
 from engine.training.loss_sum import Objective

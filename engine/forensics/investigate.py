@@ -10,8 +10,8 @@ from engine.config.tree import RunConfig
 from engine.forensics.capture import Evidence, evidence_of, input_name
 from engine.forensics.diagnose import describe_precision, name_fault
 from engine.forensics.evidence_dir import prune_evidence, weights_payload, write_evidence
-from engine.forensics.nan_tracer import stats_of
 from engine.forensics.remedies import remedy_of
+from engine.forensics.tensor_stats import stats_of
 from engine.journal.disk.run_dir import FORENSICS
 from engine.outputs.fault_report import NOT_REPLAYED, Fault, ForensicReport, TensorStats
 from engine.outputs.fault_text import sentence

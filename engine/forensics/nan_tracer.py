@@ -6,14 +6,12 @@ the origin. An infinity that is masked later is an origin too, but no path leads
 
 from __future__ import annotations
 
-import math
 import re
 import sys
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -27,6 +25,7 @@ from engine.forensics.operations import (
     source_of,
     tensors_of,
 )
+from engine.forensics.tensor_stats import is_finite, stats_of
 from engine.outputs.fault_report import TensorStats
 from engine.protocol.record import record
 
@@ -179,37 +178,6 @@ class Tracer(TorchDispatchMode):
         if native:
             return forward
         return Place(forward.module, name.removesuffix("Backward"), forward.source)
-
-
-def is_finite(tensor: Tensor) -> bool:
-    """Return whether no entry is NaN or infinite.
-
-    One pass that also propagates NaN, much cheaper than isfinite().all().
-    """
-    if not tensor.is_floating_point() or tensor.numel() == 0:
-        return True
-    low, high = torch.aminmax(tensor.detach())
-    return math.isfinite(float(low)) and math.isfinite(float(high))
-
-
-def stats_of(name: str, tensor: Tensor) -> TensorStats:
-    """Return the statistics of a tensor."""
-    flat = tensor.detach().float().flatten()
-    finite = flat[torch.isfinite(flat)]
-    low, high, mean = (
-        (float(x) for x in (finite.min(), finite.max(), finite.double().mean())) if len(finite) else (math.nan,) * 3
-    )
-    return TensorStats(
-        name=name,
-        dtype=str(tensor.dtype).removeprefix("torch."),
-        shape=tuple(tensor.shape),
-        low=low,
-        high=high,
-        mean=mean,
-        num_zero=int((flat == 0).sum()),
-        num_nan=int(torch.isnan(flat).sum()),
-        num_inf=int(torch.isinf(flat).sum()),
-    )
 
 
 # The following names of torch are private: the node whose backward pass is running, and the numbers of nodes, by which

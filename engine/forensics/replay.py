@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from engine.forensics.capture import Evidence, input_name, kept_random_state, set_random_state
-from engine.forensics.nan_tracer import Origin, Tracer, is_finite
+from engine.forensics.nan_tracer import Origin, Tracer
 from engine.forensics.operations import reaches
+from engine.forensics.tensor_stats import is_finite
 from engine.protocol.record import record
 from engine.task import Tap, untapped
 from engine.training.data.batch import Batch

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from contextlib import closing
 
 from engine.config.tree import RunConfig
@@ -18,7 +17,7 @@ from engine.runtime.outages.halving import BatchHalver
 from engine.runtime.outages.run_directory import Upkeep
 from engine.runtime.outages.time_limit import TimeKeeper
 from engine.runtime.recorder import RunRecorder
-from engine.task import DataGoneError, Rejection
+from engine.task import DataGoneError
 from engine.training.device import PeakMemory
 from engine.training.step_plan import plan_for
 from engine.training.train_state import DrawnBatch, TrainState
@@ -114,7 +113,8 @@ class Loop:
         drawn = self._draw()
         if drawn is None:
             return
-        self._report_rejections(drawn.rejections)
+        for rejection in drawn.rejections:
+            self._recorder.record_event(SampleRejected(rejection.file, rejection.error))
         if begins_epoch and not drawn.batches:
             raise TrainingDivergedError(
                 f"every batch of epoch {self._train_state.epoch + 1} holds one of {len(state.excluded_samples)} "
@@ -159,7 +159,7 @@ class Loop:
     def _launch(self, drawn: DrawnBatch) -> Launched | None:
         """Execute the step of the drawn batches; return `None` if it was undone."""
         plan = plan_for(self._train_state.progress, self._recorder.state, self._config)
-        evidence = self._step_monitor.forensics.capture(drawn.batches, plan)
+        evidence = self._step_monitor.faults.forensics.capture(drawn.batches, plan)
         pending = self._halver.attempt(lambda: self._train_state.train_step.run(drawn.batches, plan))
         if pending is None:
             return None
@@ -178,10 +178,6 @@ class Loop:
         elif left is not None:
             self._step_monitor.settle()
             self._recorder.record_event(Paused(before=Activity.RUNNING.value), reason="the granted steps are done")
-
-    def _report_rejections(self, rejections: Iterable[Rejection]) -> None:
-        for rejection in rejections:
-            self._recorder.record_event(SampleRejected(rejection.file, rejection.error))
 
     # --- epoch --------------------------------------------------------------------------
 

@@ -157,10 +157,12 @@ def engine(config: RunConfig, *, blind: bool = False) -> Generator[Callable[[], 
 def take_out_guards(run: OpenRun, config: RunConfig) -> None:
     """Leave data, plan, forward, losses, backward, clip, update and journal."""
     state, monitor = run.train_state, run.loop._step_monitor  # pyright: ignore[reportPrivateUsage]
-    step, memory = state.train_step, monitor.forensics.memory
+    step, memory = state.train_step, monitor.faults.forensics.memory
     state.train_step = UnguardedStep(step.objective, state.model, step.optimizer, amp=step.amp)
     memory.watch = BlindMonitors(config, state.task.spec)
-    monitor.forensics = BlindForensics(monitor.forensics.run_dir, config, state, memory, random_state(step.device))
+    monitor.faults.forensics = BlindForensics(
+        monitor.faults.forensics.run_dir, config, state, memory, random_state(step.device)
+    )
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from engine.forensics.nan_tracer import Origin, Tracer, is_finite, stats_of
+from engine.forensics.nan_tracer import Origin, Tracer
 from engine.forensics.operations import reaches
+from engine.forensics.tensor_stats import is_finite, stats_of
 
 
 class Chain(nn.Module):

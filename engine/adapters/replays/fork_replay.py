@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from engine.adapters.hooks.gradient_reader import unwrapped
 from engine.adapters.replays.alone import leave_group
 from engine.adapters.replays.pending_replays import Repetition
-from engine.forensics.nan_tracer import Origin, Tracer, is_finite
+from engine.forensics.nan_tracer import Origin, Tracer
+from engine.forensics.tensor_stats import is_finite
 from engine.outputs.fault_report import NOT_REPLAYED, REPRODUCED, VANISHED, Fault
 from engine.protocol.codec import WireError, from_json, from_text, to_text
 

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from engine.adapters.hooks.gradient_reader import unwrapped
 from engine.adapters.replays.fork_replay import fault_of, tensors_in
 from engine.forensics.capture import RandomState, kept_random_state, random_state, set_random_state
-from engine.forensics.nan_tracer import Origin, Tracer, is_finite, stats_of
+from engine.forensics.nan_tracer import Origin, Tracer
+from engine.forensics.tensor_stats import is_finite, stats_of
 from engine.outputs.fault_report import NOT_REPLAYED, REPRODUCED, Fault
 
 _MOST_CALLS: Final = 64

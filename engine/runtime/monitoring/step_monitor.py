@@ -9,12 +9,11 @@ from dataclasses import replace
 import torch
 
 from engine.config.tree import RunConfig
-from engine.forensics.investigate import Findings, Forensics
 from engine.outputs.system_load import SystemLoad, usable_cores
-from engine.protocol.events import AlertRaised, Event, SpikeDetected, StepSkipped, ValidationCompleted
-from engine.protocol.task_spec import TaskSpec
+from engine.protocol.events import AlertRaised, Event, SpikeDetected, ValidationCompleted
 from engine.runtime.monitoring.launched_step import Launched
-from engine.runtime.monitoring.supervisor import Supervisor, TrainingDivergedError
+from engine.runtime.monitoring.non_finite import NonFiniteSteps
+from engine.runtime.monitoring.supervisor import Supervisor
 from engine.runtime.recorder import RunRecorder, record_histograms
 from engine.supervision.alerts.busy_machine import BusyMachineMonitor
 from engine.supervision.gate import gate_checks
@@ -43,7 +42,7 @@ class StepMonitor:
         self._memory = memory
         self._supervisor = supervisor
         self._in_flight: deque[Launched] = deque()
-        self.forensics = Forensics(recorder.journal.path.parent, config, train_state, memory)
+        self.faults = NonFiniteSteps(config, train_state, recorder, memory)
         threads = torch.get_num_threads() if train_state.device.type == "cpu" else 0
         self._busy = BusyMachineMonitor(threads, usable_cores())
         self.load = SystemLoad(gpu_uuid(train_state.device))
@@ -81,7 +80,7 @@ class StepMonitor:
             self._memory.clean_steps += 1
             self._memory.epoch_loss.add(report.loss)
         else:
-            observation = self._look_into(observation, step, report)
+            observation = self.faults.look_into(observation, step, report, self._in_flight)
         self._supervisor.on_step(observation)
         self._supervisor.on_rules(self._memory.watch.rules.observe(report.index + 1, metrics, self._recorder.state))
         self._look_through_gate(report, step.pending.plan.weights)
@@ -118,61 +117,6 @@ class StepMonitor:
         )
         return metrics, observed
 
-    # --- non-finite steps -----------------------------------------------------------------
-
-    def _look_into(self, observation: StepObservation, step: Launched, report: StepReport) -> StepObservation:
-        """Report the non-finite values and their origin.
-
-        Raises TrainingDivergedError if too many steps in a row were skipped.
-        """
-        memory = self._memory
-        memory.skipped_in_a_row += 1
-        memory.clean_steps = 0
-        skipped, number = describe_skip(report, step.evidence.sample_ids), report.index + 1
-        self._recorder.record_event(skipped, step=number)
-        if memory.note_alert(_NON_FINITE):
-            alert = AlertRaised(_NON_FINITE, f"step {number}: {skipped.reason}", _remedy(self._recorder.state.spec))
-            self._recorder.record_event(alert, step=number)
-        found = self._name_fault(step, report)
-        if memory.skipped_in_a_row >= self._config.guard.max_skipped_in_a_row:
-            raise TrainingDivergedError(
-                f"{memory.skipped_in_a_row} steps in a row were not finite, the last at step {number}: "
-                f"{memory.guardian.place or skipped.reason}; {self._way_out()}"
-            )
-        return replace(
-            observation,
-            excused=self._is_overflow(report),
-            terms=report.bad_terms,
-            modules=report.bad_modules,
-            sample_ids=step.evidence.sample_ids,
-            reason=skipped.reason,
-            fault=found.named if found is not None else None,
-        )
-
-    def _way_out(self) -> str:
-        """Return the remedy for a run that no longer makes progress."""
-        state, guilty = self._recorder.state, self._memory.guardian.refinement
-        off = f", or with {guilty} disabled" if guilty in state.refinements else ""
-        return f"resume from {state.good_checkpoint or 'an earlier run'} with a lower learning rate{off}"
-
-    def _is_overflow(self, report: StepReport) -> bool:
-        """Return whether only the scaled fp16 gradient overflowed. The next step then uses half the scale."""
-        scaler = self._train_state.train_step.scaler
-        by_scaling = scaler.is_enabled() and scaler.get_scale() >= 1
-        return by_scaling and not report.bad_terms and report.weights_finite
-
-    def _name_fault(self, step: Launched, report: StepReport) -> Findings | None:
-        """Replay the step if its kind of fault is new.
-
-        Return `None` if not. Steps launched since may have changed the weights.
-        """
-        moved = any(other.pending.resolve().finite for other in self._in_flight)
-        found = self.forensics.investigate(step.evidence, report, weights_as_then=not moved)
-        if found is not None:
-            self._recorder.record_event(found.named, step=report.index + 1)
-            self._recorder.record_event(found.alert, step=report.index + 1)
-        return found
-
     # --- gate -----------------------------------------------------------------------------
 
     def _look_through_gate(self, report: StepReport, weights: Mapping[str, float]) -> None:
@@ -202,14 +146,6 @@ class StepMonitor:
 
 
 _GATE_EVERY = 10
-_NON_FINITE = "non-finite step"
-
-
-def _remedy(spec: TaskSpec) -> str:
-    return (
-        "lower the learning rate (to 1e-6), accumulate gradients or enlarge the batch, try Adam instead of AdamW, "
-        f"or disable the {spec.component_noun} named"
-    )
 
 
 def _with_evidence(step: Launched, report: StepReport) -> Launched:
@@ -217,17 +153,3 @@ def _with_evidence(step: Launched, report: StepReport) -> Launched:
     rank = min(report.bad_ranks, default=0)
     found = step.evidence_of(rank) if rank else None
     return step if found is None else replace(step, evidence=found)
-
-
-def describe_skip(report: StepReport, sample_ids: tuple[str, ...]) -> StepSkipped:
-    """Return an event that names the non-finite loss terms and gradients of a skipped step."""
-    found = {
-        "loss": report.bad_terms,
-        "gradient of": report.bad_modules,
-        "weights of": report.bad_weights,
-        "optimizer moments of": report.bad_moments,
-    }
-    said = [f"{kind} {', '.join(names)}" for kind, names in found.items() if names]
-    where = f" on rank {', '.join(map(str, report.bad_ranks))}" if report.bad_ranks else ""
-    reason = " and ".join(said or ["the gradient norm overflowed"]) + f" not finite{where}; nothing was updated"
-    return StepSkipped(report.bad_terms, report.bad_modules, sample_ids, reason)
