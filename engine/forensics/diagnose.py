@@ -134,13 +134,11 @@ def _moment_of(spec: TaskSpec, parameter: str, moments: Moments) -> Fault | None
     A non-finite step never updates moments, so it precedes the weight's fault.
     """
     module, _, own = parameter.rpartition(".")
-    for key, value in moments.get(parameter, {}).items():
-        if not is_finite(value):
-            stats = (stats_of(key, value),)
-            return Fault(
-                REPRODUCED, "moment", module, f"{key} of {own}", refinement=_refinement(spec, module, ""), inputs=stats
-            )
-    return None
+    found = next(((key, held) for key, held in moments.get(parameter, {}).items() if not is_finite(held)), None)
+    if found is None:
+        return None
+    part, inputs = f"{found[0]} of {own}", (stats_of(*found),)
+    return Fault(REPRODUCED, "moment", module, part, refinement=_refinement(spec, module, ""), inputs=inputs)
 
 
 def _vanished(first: Replayed, second: Replayed) -> Fault:

@@ -8,7 +8,7 @@ import sqlite3
 import time
 from collections.abc import Sequence
 
-from engine.journal.store import storable
+from engine.journal.store import storable, writing
 from engine.journal.transaction import insert_events, newest_branch
 from engine.protocol import wire
 from engine.protocol.codec import WireError
@@ -75,15 +75,10 @@ def newest_session(connection: sqlite3.Connection) -> WriterSession | None:
 
 def end_session(connection: sqlite3.Connection, session: int) -> None:
     """End the session and refuse, in the same transaction, every unanswered command."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with writing(connection):
         refuse(connection, connection.execute(UNANSWERED, (0, 2**62)).fetchall(), "the run ended before it read this")
         now = time.time()
         connection.execute("UPDATE sessions SET ended = ?, heartbeat = ? WHERE id = ?", (now, now, session))
-        connection.execute("COMMIT")
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
 
 
 def refuse(connection: sqlite3.Connection, commands: Sequence[CommandRow], reason: str) -> None:

@@ -9,7 +9,8 @@ import os
 import sqlite3
 import stat
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -123,6 +124,18 @@ def _check_plain(file: Path) -> None:
     """Raise UserError if writing the journal would write to a file elsewhere."""
     for suffix in ("", *SIDE_FILES):
         check_plain_file(file.with_name(file.name + suffix))
+
+
+@contextmanager
+def writing(connection: sqlite3.Connection) -> Generator[None]:
+    """Write what the block writes in one transaction, or nothing if an error ends it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def _connect_writable(file: Path, busy_seconds: float | None = None) -> sqlite3.Connection:

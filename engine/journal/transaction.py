@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
+from engine.journal.store import writing
 from engine.protocol import wire
 from engine.protocol.record import record
 from engine.protocol.state import RunState
@@ -126,17 +127,12 @@ def write_batch(connection: sqlite3.Connection, batch: Transaction) -> int:
     Raises sqlite3.Error if nothing was written.
     """
     state = None if batch.state is None else wire.state_to_text(batch.state)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with writing(connection):
         branch = _write_items(connection, batch)
         now = time.time()
         if state is not None:
             connection.execute("INSERT OR REPLACE INTO state VALUES (1, ?, ?)", (now, state))
         connection.execute("UPDATE sessions SET heartbeat = ? WHERE id = ?", (now, batch.session))
-        connection.execute("COMMIT")
-    finally:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
     return branch
 
 

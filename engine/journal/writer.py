@@ -207,9 +207,7 @@ class JournalWriter:
         """Commit the waiting records in bounded batches, until none are left or the disk fails."""
         due = time.monotonic() - self._last_commit >= HEARTBEAT_SECONDS
         fresh = self._state is not self._written_state
-        while due or fresh or self._pending:
-            if not self._commit():
-                return
+        while (due or fresh or self._pending) and self._commit():
             due = fresh = False
 
     def _commit(self) -> bool:
@@ -222,9 +220,8 @@ class JournalWriter:
             self._taken -= sum(map(count_points, items))
         else:
             self.failure, self._written_state, self._last_commit = None, state, time.monotonic()
-        for item in items:
-            if isinstance(item, Barrier):
-                item.open(committed=self.failure is None)
+        for barrier in [item for item in items if isinstance(item, Barrier)]:
+            barrier.open(committed=self.failure is None)
         return self.failure is None
 
     def _take(self) -> tuple[list[Item], RunState | None]:

@@ -129,9 +129,7 @@ def _out_of_memory(error: Exception, opened: Sequence[OpenRun], recorder: RunRec
     )
     for run in opened:
         run.checkpointer.wait_for_checkpoints()
-        if fits_none:
-            with suppress(MemoryError, RuntimeError):  # there may be no memory for the copies either
-                sentence += _saved(run, recorder)
+        sentence += _saved_if_possible(run, recorder) if fits_none else ""
     if not recorder.state.step:
         recorder.record_event(e.RunFailed(sentence))
         raise UserError(sentence) from error
@@ -143,6 +141,12 @@ def _failed(recorder: RunRecorder, sentence: str) -> int:
     logging.getLogger(__name__).error("%s", sentence)
     recorder.record_event(e.RunFailed(sentence))
     return 1
+
+
+def _saved_if_possible(run: OpenRun, recorder: RunRecorder) -> str:
+    with suppress(MemoryError, RuntimeError):  # there may be no memory for the copies either
+        return _saved(run, recorder)
+    return ""
 
 
 def _finish(run: OpenRun, recorder: RunRecorder, reason: str, started: float) -> None:

@@ -101,22 +101,24 @@ class MonitorSuite:
         """Return the events of several steps as `observe` would, by their rows in `block`."""
         self._notice(block.numbers[0], _steering(block.state))
         self._last = block.numbers[-1]
-        threshold = block.column(_CLIP) if _CLIP in block.index else block.state.gradient_clip
-        held = block.column(_NORM) > threshold * (1 + 1e-6)
-        if held.any():
-            for is_clipped in held.tolist():
-                self._clipped.add(held=is_clipped)
-        else:
-            self._clipped.add_without(len(block))
+        self._note_clipping(block)
         found: dict[int, list[Event]] = {}
         series = {name: block.column(name).tolist() for name in self._rules}
         for row, metric, reading in self._spikes.observe_block(series):
             spike = SpikeDetected(metric, block.numbers[row], reading.value, reading.centre, reading.score)
             found.setdefault(row, []).append(spike)
-        for monitor in self._monitors:
-            for row, alert in monitor.observe_block(block):
-                found.setdefault(row, []).append(alert)
+        for row, alert in [one for monitor in self._monitors for one in monitor.observe_block(block)]:
+            found.setdefault(row, []).append(alert)
         return found
+
+    def _note_clipping(self, block: StepBlock) -> None:
+        threshold = block.column(_CLIP) if _CLIP in block.index else block.state.gradient_clip
+        held = block.column(_NORM) > threshold * (1 + 1e-6)
+        if not held.any():
+            self._clipped.add_without(len(block))
+            return
+        for is_clipped in held.tolist():
+            self._clipped.add(held=is_clipped)
 
     def ill(self, state: RunState, num_steps: int) -> frozenset[str] | None:
         """Return the modules with an open alert or no gradient in the newest `num_steps` steps.

@@ -34,11 +34,9 @@ class PlateauMonitor:
 
     def observe_block(self, block: StepBlock) -> list[AlertOfRow]:
         """Return alerts; see `Monitor.observe_block`."""
-        found: list[AlertOfRow] = []
-        for row, loss in enumerate(block.column("loss/total").tolist()):
-            if self._ends_block(loss):
-                found += [(row, alert) for alert in self._end_block(block.step(row))]
-        return found
+        losses = enumerate(block.column("loss/total").tolist())
+        ends = (row for row, loss in losses if self._ends_block(loss))
+        return [(row, alert) for row in ends for alert in self._end_block(block.step(row))]
 
     def _ends_block(self, loss: float) -> bool:
         """Add a loss. Return whether it is the last one of a mean."""

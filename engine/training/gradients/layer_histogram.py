@@ -137,19 +137,13 @@ class HistogramTaker:
             grads = [dense(p.grad) for p in weights if p.grad is not None]
             if scale != 1.0:
                 grads = [grad / scale for grad in grads]
-            found, missing = dict[str, Counts](), dict[str, str]()
-            for kind, tensors, reason in (
-                ("weights", weights, "the layer has no parameters"),
-                ("gradients", grads, "no gradient: the layer is frozen or took no part in the loss"),
-            ):
-                if tensors:
-                    found[kind] = count(tensors)
-                else:
-                    missing[kind] = reason
-            if layer.output is not None:
-                found["activations"] = layer.output
-            else:
-                missing["activations"] = layer.why_no_output
+            counts = {
+                "weights": count(weights) if weights else "the layer has no parameters",
+                "gradients": count(grads) if grads else "no gradient: the layer is frozen or took no part in the loss",
+                "activations": layer.why_no_output if layer.output is None else layer.output,
+            }
+            found = {kind: held for kind, held in counts.items() if not isinstance(held, str)}
+            missing = {kind: held for kind, held in counts.items() if isinstance(held, str)}
             self._taken.append(PendingHistograms(name, found, missing))
 
     def finish(self) -> tuple[PendingHistograms, ...]:
@@ -179,8 +173,8 @@ def _layers_of(models: Mapping[str, nn.Module]) -> tuple[dict[str, nn.Module], d
     parameters: dict[str, Tensor] = {}
     for prefix, model in models.items():
         begin = f"{prefix}." if prefix else ""
-        for name, module in reversed(list(model.named_modules())):
-            modules[begin + name if name else prefix or NETWORK] = module
+        inner_first = reversed(list(model.named_modules()))
+        modules |= {begin + name if name else prefix or NETWORK: module for name, module in inner_first}
         parameters |= {begin + name: parameter for name, parameter in model.named_parameters()}
     return modules, parameters
 

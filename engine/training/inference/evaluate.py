@@ -127,9 +127,8 @@ class PlainExaminer:
 
     def batches(self, batch_size: int) -> Iterator[tuple[Tensors, tuple[str, ...]]]:
         """Yield each part's samples in batches."""
-        for part in self._parts:
-            if len(part):
-                yield from _batches(part, batch_size)
+        for part in filter(len, self._parts):
+            yield from _batches(part, batch_size)
 
     def add(self, outputs: Any, batch: Tensors) -> None:
         """Measure nothing."""
@@ -141,8 +140,8 @@ class PlainExaminer:
 def _batches(samples: Samples, batch_size: int) -> Iterator[tuple[Tensors, tuple[str, ...]]]:
     """Yield the samples of one epoch in batches, which a thread assembles ahead."""
     with closing(BatchStream(samples, batch_size=batch_size)) as stream:
-        while True:
+        is_last = False
+        while not is_last:
             batch = stream.next()
             yield batch.tensors, batch.sample_ids
-            if batch.ends_epoch:
-                return
+            is_last = batch.ends_epoch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Final
 
@@ -167,10 +168,9 @@ def _stems(images: Sequence[ImageBoxes]) -> tuple[str, ...]:
     taken: set[str] = set()
     stems: list[str] = []
     for image in images:
-        stem = free = str(Path(image.name).with_suffix("")).replace("/", "__")
-        number = 2
-        while free.casefold() in taken:
-            free, number = f"{stem}~{number}", number + 1
+        stem = str(Path(image.name).with_suffix("")).replace("/", "__")
+        numbered = chain([stem], (f"{stem}~{number}" for number in count(2)))
+        free = next(name for name in numbered if name.casefold() not in taken)
         taken.add(free.casefold())
         stems.append(free)
     return tuple(stems)

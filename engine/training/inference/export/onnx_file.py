@@ -122,13 +122,8 @@ def _strip(model: ModelProto) -> None:
     """Remove what the exporter notes on each node: stack traces with the paths of this machine."""
     model.doc_string = ""
     graphs: list[Any] = [model.graph, *model.functions]
-    for graph in graphs:
-        graph.doc_string = ""
-        del graph.metadata_props[:]
-        for held in (*graph.node, *graph.value_info):
-            held.doc_string = ""
-            del held.metadata_props[:]
-    for held in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+    inner = [held for graph in graphs for held in (graph, *graph.node, *graph.value_info)]
+    for held in (*inner, *model.graph.input, *model.graph.output, *model.graph.initializer):
         held.doc_string = ""
         del held.metadata_props[:]
 

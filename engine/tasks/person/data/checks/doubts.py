@@ -143,9 +143,8 @@ def _orientation(file: Path | None, picture: Picture) -> str:
 
 def _listed_twice(split: SplitIndex) -> Doubt | None:
     names: dict[Path, list[str]] = {}
-    for scene in split.scenes:
-        if scene.file:
-            names.setdefault(scene.file, []).append(scene.name)
+    for file, name in [(scene.file, scene.name) for scene in split.scenes if scene.file]:
+        names.setdefault(file, []).append(name)
     again = [each[0] for each in names.values() if len(each) > 1]
     if not again:
         return None

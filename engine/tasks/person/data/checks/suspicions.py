@@ -55,10 +55,9 @@ def _other_box(picture: Picture) -> Iterator[str]:
 
 
 def _scattered(picture: Picture) -> Iterator[str]:
-    for person in sizeable(picture):
-        is_dust = any(fact.is_dust for fact in _facts(person))
-        if is_dust and label(person.mask_HW)[1] >= _MANY_PARTS:  # pyright: ignore[reportGeneralTypeIssues, reportIndexIssue]
-            yield f"person {person.id}, {int(person.mask_HW.sum())} pixels within {_shown(bounds(person))}"
+    people = (person for person in sizeable(picture) if any(fact.is_dust for fact in _facts(person)))
+    people = (p for p in people if label(p.mask_HW)[1] >= _MANY_PARTS)  # pyright: ignore[reportGeneralTypeIssues, reportIndexIssue]
+    yield from (f"person {p.id}, {int(p.mask_HW.sum())} pixels within {_shown(bounds(p))}" for p in people)
 
 
 def _thin(picture: Picture) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Final
 
 from engine.task import UnusableSample
 from engine.tasks.person.data.readers.coco.values import shown
-from engine.tasks.person.data.readers.spellings import fold, plain_name, spellings
+from engine.tasks.person.data.readers.spellings import fold, num_equal, plain_name, spellings
 
 IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jfif", ".ppm")
 
@@ -131,12 +131,7 @@ def _by_plain_name(files: Iterable[Path]) -> dict[str, list[Path]]:
 
 def _num_equal_folders(file: Path, parts: Sequence[str]) -> int:
     """Return how many folders above the file match `parts`, counted from the file upwards."""
-    count = 0
-    for folder, wanted in zip(reversed(file.parts[:-1]), reversed(parts[:-1]), strict=False):
-        if fold(folder) != wanted:
-            break
-        count += 1
-    return count
+    return num_equal(map(fold, reversed(file.parts[:-1])), reversed(parts[:-1]))
 
 
 def walk_folders(root: Path, depth: int, passed_over: re.Pattern[str]) -> Iterator[tuple[Path, list[str]]]:

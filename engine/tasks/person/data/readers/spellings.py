@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -26,6 +27,11 @@ def spellings(name: str) -> Iterator[str]:
         if path and path not in seen and "\0" not in path:
             seen.add(path)
             yield path
+
+
+def num_equal(one: Iterable[str], other: Iterable[str]) -> int:
+    """Return how many items at the beginning of both are equal."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def base_name(name: str) -> str:

@@ -47,11 +47,9 @@ def read_annotated(file: Path, images: GivenImages, min_score: float) -> tuple[s
     reader = PeopleReader()
     count = BoxCount(min_score)
     read: list[tuple[ImageBoxes, int, CocoPerson]] = []
-    for key, held in entries.items():
-        image = found.by_key[key]
-        for entry in held:
-            if (person := _add(entry, image, reader, count)) is not None:
-                read.append((image, len(image.boxes) - 1, person))
+    for image, entry in [(found.by_key[key], entry) for key, held in entries.items() for entry in held]:
+        if (person := _add(entry, image, reader, count)) is not None:
+            read.append((image, len(image.boxes) - 1, person))
     if reader.deviations.common_convention():
         _take_bounds(read)
     notes = [doubt.message for doubt in reader.deviations.doubts(file.name)]

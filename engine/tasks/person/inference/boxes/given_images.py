@@ -16,7 +16,7 @@ from engine.tasks.person.data.readers.coco.values import as_number, shown
 from engine.tasks.person.data.readers.image_files import image_files
 from engine.tasks.person.data.readers.pixels import Size
 from engine.tasks.person.data.readers.scenes import Box
-from engine.tasks.person.data.readers.spellings import fold, spellings
+from engine.tasks.person.data.readers.spellings import fold, num_equal, spellings
 
 _NUM_NAMED: Final = 3
 
@@ -149,12 +149,7 @@ def _boxes(count: int) -> str:
 
 def _num_equal(folders: Sequence[str], wanted: Sequence[str]) -> int:
     """Return how many folders match `wanted`, counted from the file upwards."""
-    count = 0
-    for one, other in zip(reversed(folders), reversed(wanted), strict=False):
-        if fold(one) != fold(other):
-            break
-        count += 1
-    return count
+    return num_equal(map(fold, reversed(folders)), map(fold, reversed(wanted)))
 
 
 def _is_number(stem: str) -> bool:

@@ -44,14 +44,11 @@ _ENCODINGS: Final = (
 
 def decide_rule(masks: Sequence[MaskFile]) -> tuple[MaskRule, tuple[Doubt, ...]]:
     """Return the rule for all masks, and the doubts to report."""
-    rule, doubts = MaskRule(), list[Doubt]()
+    rule, doubts = MaskRule(), list[Doubt | None]()
     for refine in (_encoding, _background, _void, _one_number):
         rule, doubt = refine(masks, rule)
-        if doubt:
-            doubts.append(doubt)
-    if doubt := _classes(masks, rule):
         doubts.append(doubt)
-    return rule, tuple(doubts)
+    return rule, tuple(doubt for doubt in (*doubts, _classes(masks, rule)) if doubt)
 
 
 def describe_dust(mask: MaskFile, rule: MaskRule) -> str:
