@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from engine.config.task_class import task_class
+from engine.config.task.task_class import task_class
 from engine.config.tree import RunConfig
 from engine.errors import UserError
 from engine.outputs.inference.evaluation import EvaluationRequest, Examiner, OnProgress

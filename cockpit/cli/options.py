@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cockpit.cli.parser import Parser, count, time_text
-from engine.config.task_path import absolute_task
+from engine.config.task.task_path import absolute_task
 from engine.errors import UserError
 from engine.journal.disk.find_run import recorded_config
 from engine.journal.disk.run_dir import CONFIG_FILE

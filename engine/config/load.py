@@ -11,8 +11,8 @@ from engine.config.files.yaml_source import COMMAND_LINE, Setting, read_settings
 from engine.config.files.yaml_text import Resolved
 from engine.config.keys import config_keys, config_sections, shown
 from engine.config.sections import DataConfig, Section
-from engine.config.task_class import config_class
-from engine.config.task_path import absolute_task
+from engine.config.task.task_class import config_class
+from engine.config.task.task_path import absolute_task
 from engine.config.tree import RunConfig
 from engine.config.validate import Kind, Settings, check_keys, validated
 from engine.errors import UserError

@@ -11,29 +11,31 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, field_validator
 
 from engine.config.sections import (
-    AlertRule,
-    AutopilotConfig,
     CheckpointConfig,
     Count,
     DataConfig,
     DistributedConfig,
     Fraction,
-    GateConfig,
-    GuardConfig,
     LayersConfig,
     LearningRate,
-    LimitsConfig,
     LossConfig,
     NetworkConfig,
     NonNegative,
     OneCycleConfig,
     Positive,
     PreemptionConfig,
-    RecoveryConfig,
     Section,
     TensorboardConfig,
     TrainingConfig,
     ValidationConfig,
+)
+from engine.config.supervision_sections import (
+    AlertRule,
+    AutopilotConfig,
+    GateConfig,
+    GuardConfig,
+    LimitsConfig,
+    RecoveryConfig,
 )
 
 # A task takes the sections and the types of its own keys from here.

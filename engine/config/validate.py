@@ -10,8 +10,9 @@ from pydantic_core import ErrorDetails
 from engine.config.files.yaml_source import Path as KeyPath
 from engine.config.files.yaml_source import Setting
 from engine.config.keys import config_keys, config_sections, section_keys, shown
-from engine.config.sections import AlertRule, Section
-from engine.config.task_class import task_class
+from engine.config.sections import Section
+from engine.config.supervision_sections import AlertRule
+from engine.config.task.task_class import task_class
 from engine.config.tree import RunConfig
 from engine.errors import UserError, did_you_mean, nearest
 from engine.protocol.task_spec import TaskSpec

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from engine.config.sections import AutopilotConfig
+from engine.config.supervision_sections import AutopilotConfig
 from engine.protocol import commands as c
 from engine.protocol.commands import Command
 from engine.protocol.record import record

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
-from engine.config.sections import GateConfig
+from engine.config.supervision_sections import GateConfig
 from engine.protocol.state import VALIDATION, GateCheck, RunState
 from engine.protocol.task_spec import TaskSpec
 from engine.supervision.baseline import UNKNOWN, LossLevel

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from engine.config.sections import RecoveryConfig
+from engine.config.supervision_sections import RecoveryConfig
 from engine.protocol import commands as c
 from engine.protocol.commands import Command
 from engine.protocol.events import FaultNamed

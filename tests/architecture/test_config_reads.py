@@ -12,7 +12,12 @@ from tests.architecture.config_reads import unread_keys
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "engine" / "config"
-TREES = (CONFIG / "sections.py", CONFIG / "tree.py", ROOT / "engine" / "tasks" / "person" / "config.py")
+TREES = (
+    CONFIG / "sections.py",
+    CONFIG / "supervision_sections.py",
+    CONFIG / "tree.py",
+    ROOT / "engine" / "tasks" / "person" / "config.py",
+)
 ABOUT_CONFIGS = {
     TREES[0],
     *(ROOT / "engine" / "config" / f"{part}.py" for part in ("load", "keys", "files/yaml_source")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.config.spec_check import spec_mistake
+from engine.config.task.spec_check import spec_mistake
 from engine.errors import UserError
 from engine.protocol.task_spec import Component, Metric, Phase, TaskSpec, Term, Unsupported
 from engine.tasks.person.spec import SPEC

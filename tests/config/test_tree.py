@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from engine.config.sections import LimitsConfig
+from engine.config.supervision_sections import LimitsConfig
 from engine.tasks.person.config import PersonConfig, PersonLossConfig, RefinementsConfig
 from engine.tasks.person.spec import LOSS_TERMS, REFINEMENTS
 

@@ -20,7 +20,7 @@ from cockpit.preferences.run_keys import RUN_KEYS
 from engine.adapters.capabilities import ADAPTERS
 from engine.config.files.yaml_source import read_settings
 from engine.config.keys import ConfigKey, config_keys, section_keys
-from engine.config.sections import AlertRule
+from engine.config.supervision_sections import AlertRule
 from engine.protocol import commands as c
 from engine.protocol.words.command_syntax import COMMAND_WORDS, usage
 from engine.tasks.person.config import PersonConfig

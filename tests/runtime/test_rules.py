@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.config.sections import AlertRule
+from engine.config.supervision_sections import AlertRule
 from engine.errors import UserError
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.journal.reader import Entry, JournalReader

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from engine.config.sections import AutopilotConfig
+from engine.config.supervision_sections import AutopilotConfig
 from engine.protocol import commands as c
 from engine.protocol.state import GateCheck, Probation, RunState
 from engine.supervision.autopilot import (

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from engine.config.sections import GateConfig
+from engine.config.supervision_sections import GateConfig
 from engine.protocol.codec import from_json
 from engine.protocol.state import GateCheck, RunState
 from engine.protocol.task_spec import Metric, TaskSpec

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from engine.config.sections import RecoveryConfig
+from engine.config.supervision_sections import RecoveryConfig
 from engine.protocol import commands as c
 from engine.protocol.events import FaultNamed
 from engine.protocol.state import Probation, RunState

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pytest
 
-from engine.config.sections import GateConfig, GuardConfig
+from engine.config.supervision_sections import GateConfig, GuardConfig
 from engine.config.tree import RunConfig
 from engine.protocol.codec import to_json
 from engine.protocol.events import Event, SpikeDetected

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.adapters.run.run_files import program_of
-from engine.config.sections import AutopilotConfig, CheckpointConfig, GateConfig, GuardConfig
+from engine.config.sections import CheckpointConfig
+from engine.config.supervision_sections import AutopilotConfig, GateConfig, GuardConfig
 from engine.config.tree import RunConfig
 from engine.errors import UserError
 from engine.journal.disk.find_run import find_run

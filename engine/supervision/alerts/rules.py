@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from engine.config.sections import AlertRule
+from engine.config.supervision_sections import AlertRule
 from engine.errors import UserError
 from engine.protocol.commands import RULE, Command, Request
 from engine.protocol.conditions.condition import Condition

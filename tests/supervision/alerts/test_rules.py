@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from engine.config.sections import AlertRule
+from engine.config.supervision_sections import AlertRule
 from engine.errors import UserError
 from engine.protocol import commands as c
 from engine.protocol.codec import from_json, from_text, to_text

@@ -14,7 +14,7 @@ from typing import Any, Final
 from pydantic import Field, create_model, field_validator
 
 from engine.config.sections import NonNegative, Section
-from engine.config.spec_check import spec_mistake
+from engine.config.task.spec_check import spec_mistake
 from engine.config.tree import RunConfig
 from engine.errors import UserError, undone_by_error
 from engine.protocol.task_spec import TaskSpec
