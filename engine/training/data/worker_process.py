@@ -74,12 +74,7 @@ class Worker:
             return f"not started: {error}"
         self._process.join(PATIENCE)
         code = self._process.exitcode
-        if self.is_ended or code is None:
-            return "ended because it gave nothing"
-        if code >= 0:
-            return f"exit code {code}"
-        name = signal.Signals(-code).name if -code in list(signal.Signals) else f"signal {-code}"
-        return f"{name}, perhaps for want of memory" if -code == signal.SIGKILL else name
+        return "ended because it gave nothing" if self.is_ended or code is None else _words_of(code)
 
     def stop(self) -> None:
         """End the process and discard it, dead or alive. The next span starts another."""
@@ -98,6 +93,14 @@ class Worker:
         self._process, self._pipe, self.is_ended = process, ours, False
         theirs.close()
         return ours
+
+
+def _words_of(code: int) -> str:
+    """Return an exit code in words, or the name of the signal that it stands for."""
+    if code >= 0:
+        return f"exit code {code}"
+    name = signal.Signals(-code).name if -code in list(signal.Signals) else f"signal {-code}"
+    return f"{name}, perhaps for want of memory" if -code == signal.SIGKILL else name
 
 
 def _end(process: BaseProcess) -> None:

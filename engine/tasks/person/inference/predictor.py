@@ -105,7 +105,7 @@ class PersonPredictor:
         overlay = self._request.output / OVERLAYS / f"{self._stems[index]}.png"
         write_png(overlay, draw_overlay(content.image, people))
         for person in people if self._request.with_masks else ():
-            self._write_mask(f"{self._stems[index]}-{person.number}.png", person, size)
+            _write_mask(self._request.output / MASKS / f"{self._stems[index]}-{person.number}.png", person, size)
         planned = self._images[index]
         entries = (_entry(planned, t.given, person, size) for t, person in zip(content.targets, people, strict=True))
         return _Written(tuple(entries), overlay, content.faults)
@@ -137,11 +137,12 @@ class PersonPredictor:
                 targets.append(_Target(number, given, box, region_for(box, self._recipe)))
         return tuple(targets), tuple(faults)
 
-    def _write_mask(self, name: str, person: ShownPerson, size: Size) -> None:
-        height, width = person.mask_HW.shape
-        whole_HW = np.zeros((size[1], size[0]), dtype=np.uint8)
-        whole_HW[person.row : person.row + height, person.column : person.column + width][person.mask_HW] = 255
-        write_png(self._request.output / MASKS / name, Image.fromarray(whole_HW))
+
+def _write_mask(file: Path, person: ShownPerson, size: Size) -> None:
+    height, width = person.mask_HW.shape
+    whole_HW = np.zeros((size[1], size[0]), dtype=np.uint8)
+    whole_HW[person.row : person.row + height, person.column : person.column + width][person.mask_HW] = 255
+    write_png(file, Image.fromarray(whole_HW))
 
 
 def _claimed(request: PredictRequest) -> Path:

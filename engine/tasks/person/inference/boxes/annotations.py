@@ -52,7 +52,7 @@ def read_annotated(file: Path, images: GivenImages, min_score: float) -> tuple[s
             read.append((image, len(image.boxes) - 1, person))
     if reader.deviations.common_convention():
         _take_bounds(read)
-    notes = [doubt.message for doubt in reader.deviations.doubts(file.name)]
+    notes = list(reader.deviations.doubts())
     notes += [text for text in (category.ambiguity, category.unread_people) if text]
     return (*found.notes, *count.notes(), *notes, *([f"{num_crowds} {CROWDS}"] if num_crowds else []))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from engine.protocol.record import record
-from engine.task import Doubt, Rejection
+from engine.task import Rejection
 from engine.tasks.person.data.readers.coco.boxes import (
     EXCHANGED,
     LEFT_TO_RIGHT,
@@ -122,52 +122,43 @@ class Deviations:
             self.conventions.setdefault(convention, []).append(place)
         return is_certain
 
-    def doubts(self, json_name: str) -> Iterator[Doubt]:
-        """Yield a doubt of the file for each deviation from COCO's format."""
+    def doubts(self) -> Iterator[str]:
+        """Yield a sentence for each deviation from COCO's format that is to be doubted."""
         if self.bytes_texts:
-            yield Doubt(
-                json_name,
+            yield (
                 f"{len(self.bytes_texts)} annotations have for counts the text of a Python bytes object (b'...'); "
-                f"it is read as those bytes; the first is {self.bytes_texts[0]}",
+                f"it is read as those bytes; the first is {self.bytes_texts[0]}"
             )
         if self.python_texts:
-            yield Doubt(
-                json_name,
+            yield (
                 f"{len(self.python_texts)} annotations have for an outline the text of a Python object; it is read as "
-                f"that object; the first is {self.python_texts[0]}",
+                f"that object; the first is {self.python_texts[0]}"
             )
         if self.unread_parts:
-            yield Doubt(
-                json_name,
+            yield (
                 f"{len(self.unread_parts)} outlines have parts that are not pairs of numbers and are left out: their "
-                f"masks may lack a part of the person; the first is {self.unread_parts[0]}",
+                f"masks may lack a part of the person; the first is {self.unread_parts[0]}"
             )
         if small := self.extent.doubt():
-            yield Doubt(json_name, small)
+            yield small
         if len(self.beyond) > _MANY_BEYOND * self.extent.num_outlines:
-            yield Doubt(
-                json_name,
+            yield (
                 f"{len(self.beyond)} of {self.extent.num_outlines} outlines extend far beyond their image: their "
-                f"coordinates may be of an image of another size; the first is {self.beyond[0]}",
+                f"coordinates may be of an image of another size; the first is {self.beyond[0]}"
             )
         for convention, places in self.conventions.items():
             exchanged = ", unless x and y of the outlines are exchanged" if convention in EXCHANGED else ""
-            yield Doubt(
-                json_name,
+            yield (
                 f"{len(places)} of {self.num_compared} boxes are {convention}{exchanged}, COCO's are "
-                f"[left, top, width, height]: the bounds of the outlines are used instead; the first is {places[0]}",
+                f"[left, top, width, height]: the bounds of the outlines are used instead; the first is {places[0]}"
             )
-        yield from self._mirrored_doubts(json_name)
-
-    def _mirrored_doubts(self, json_name: str) -> Iterator[Doubt]:
         for mirrored, places in self.mirrored.items():
             origin, mend = _MIRRORED[mirrored]
-            yield Doubt(
-                json_name,
+            yield (
                 f"{len(places)} of {self.num_compared} boxes match their outline only if they are {mirrored}: the "
                 f"boxes or the outlines have {origin}, COCO's origin is the upper left corner. Both are used as they "
                 f"are; data inspect DIR --pictures OUT shows which is wrong, and in those {mend}; the first is "
-                f"{places[0]}",
+                f"{places[0]}"
             )
 
     def common_convention(self) -> str:

@@ -101,7 +101,8 @@ class _CocoReading:
         self.heads.count_orphans(images, claimed)
         faults = (tally.rejections(self.heads.json_name) for tally in (reader.faults, self.heads.odd_heads))
         problems = (*self.heads.problems, *(rejection for part in faults for rejection in part))
-        doubts = (*self.heads.doubts, *reader.deviations.doubts(self.heads.json_name), *self._doubt_sizes())
+        deviations = (Doubt(self.heads.json_name, text) for text in reader.deviations.doubts())
+        doubts = (*self.heads.doubts, *deviations, *self._doubt_sizes())
         return SplitIndex(tuple(scenes), problems, len(document.images), self.heads.num_crowds, doubts)
 
     def _scene(self, entry: ImageEntry, annotations: Sequence[object], reader: PeopleReader) -> CocoScene | None:
