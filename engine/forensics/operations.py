@@ -63,8 +63,7 @@ def tensors_of(result: Any) -> Iterator[Tensor]:
     if isinstance(result, Tensor):
         yield result
     elif isinstance(result, list | tuple):
-        for item in result:
-            yield from tensors_of(item)
+        yield from (tensor for item in result for tensor in tensors_of(item))
 
 
 def name_of(func: Any) -> str:

@@ -114,10 +114,12 @@ class JournalReader:
         """
         names: dict[str, None] = {}
         has_more = of_layers and self._query(lambda: has_layers(self._connection))
-        for table in (*POINT_TABLES, LAYERS) if has_more else POINT_TABLES:
-            rows = self._rows(f"SELECT names FROM layouts WHERE id IN (SELECT layout FROM {table}) ORDER BY id")
-            for (text,) in rows:
-                names.update(dict.fromkeys(json.loads(text)))
+        tables = (*POINT_TABLES, LAYERS) if has_more else POINT_TABLES
+        queries = (
+            f"SELECT names FROM layouts WHERE id IN (SELECT layout FROM {table}) ORDER BY id" for table in tables
+        )
+        for (text,) in [row for query in queries for row in self._rows(query)]:
+            names.update(dict.fromkeys(json.loads(text)))
         return tuple(names)
 
     def series(

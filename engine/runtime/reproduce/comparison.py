@@ -73,11 +73,11 @@ def _differing(left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[st
 
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:  # `Any`: a checkpoint's values have no common type
-    if isinstance(value, Mapping):
-        for key, held in value.items():
-            yield from _flat(f"{name}.{key}", held)
-    else:
+    if not isinstance(value, Mapping):
         yield name, value
+        return
+    for key, held in value.items():
+        yield from _flat(f"{name}.{key}", held)
 
 
 def _bytes_of(value: torch.Tensor) -> torch.Tensor:

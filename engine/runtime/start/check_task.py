@@ -190,9 +190,9 @@ def _try_scores(objective: Objective, model: nn.Module, batch: Tensors, sample_i
 
 
 def _check_metrics(metrics: Mapping[str, object], spec: TaskSpec) -> None:
-    for name in (metric.name for metric in spec.metrics):
-        if name not in metrics:
-            raise UserError(f"metrics() does not return {name!r}, which is in the spec")
-    for name, value in metrics.items():  # all are recorded
-        if not isinstance(value, int | float):
-            raise UserError(f"metrics() returns {name!r} as a {type(value).__name__}: make it a float")
+    missing = next((metric.name for metric in spec.metrics if metric.name not in metrics), None)
+    if missing is not None:
+        raise UserError(f"metrics() does not return {missing!r}, which is in the spec")
+    odd = next((name for name, value in metrics.items() if not isinstance(value, int | float)), None)
+    if odd is not None:  # all are recorded
+        raise UserError(f"metrics() returns {odd!r} as a {type(metrics[odd]).__name__}: make it a float")

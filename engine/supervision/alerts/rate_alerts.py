@@ -33,11 +33,11 @@ class RollingRate:
 
     def add_without(self, num_steps: int) -> None:
         """Add steps without the property."""
-        if self._count:
-            for _ in range(num_steps):
-                self.add(held=False)
-        else:
+        if not self._count:
             self._held.extend([False] * min(num_steps, self._size - len(self._held)))
+            return
+        for _ in range(num_steps):
+            self.add(held=False)
 
     @property
     def share(self) -> float:

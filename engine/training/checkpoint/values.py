@@ -48,13 +48,12 @@ def check_values(payload: Mapping[str, Any]) -> None:
 
 def _held(place: str, value: object) -> Iterator[tuple[str, object]]:
     """Yield the values in a container with their places, and the keys of a dict."""
-    if isinstance(value, dict):
-        for key, item in cast(dict[object, object], value).items():
-            yield f"a key of {place}", key
-            yield f"{place}.{key}", item
-    else:
-        for item in cast(Sequence[object], value):
-            yield place, item
+    if not isinstance(value, dict):
+        yield from ((place, item) for item in cast(Sequence[object], value))
+        return
+    for key, item in cast(dict[object, object], value).items():
+        yield f"a key of {place}", key
+        yield f"{place}.{key}", item
 
 
 def copy_to_host(value: Any) -> Any:

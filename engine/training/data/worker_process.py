@@ -96,7 +96,7 @@ class Worker:
 
 
 def _words_of(code: int) -> str:
-    """Return an exit code in words, or the name of the signal that it stands for."""
+    """Return an exit code in words: the name of the signal that ended the process, if one did."""
     if code >= 0:
         return f"exit code {code}"
     name = signal.Signals(-code).name if -code in list(signal.Signals) else f"signal {-code}"
