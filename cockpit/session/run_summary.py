@@ -19,6 +19,7 @@ from engine.journal.task_meta import ATTACHED, HAS_PREVIEWS, PARENT, Attached, P
 from engine.protocol.codec import Json
 from engine.protocol.events import RunFailed
 from engine.protocol.record import record
+from engine.protocol.state import RunState
 
 _GRADIENT_BOUND: Final = re.compile(r"^ +max_grad_norm: *([^\s#]+)", re.MULTILINE)
 """One line of a configuration: reading all of its YAML would cost 30 ms at the start of a screen."""
@@ -30,7 +31,7 @@ _LITTLE_SPACE: Final = 64 * 1024
 
 @record
 class Best:
-    """The best validation of the current lineage: the task's score and the step it was measured at."""
+    """The best validation: the task's score and the step it was measured at, also if a rollback undid that step."""
 
     score: float
     step: int
@@ -44,8 +45,17 @@ def best_of(steps: NDArray[np.int64], scores: NDArray[np.float32], *, lower_is_b
     return Best(float(scores[at]), int(steps[at]))
 
 
+def recorded_best(state: RunState | None) -> Best | None:
+    """Return the best validation that the run itself keeps, as best.pt; `None` in journals of earlier versions."""
+    if state is None or state.best_score is None or state.best_step is None:
+        return None
+    return Best(state.best_score, state.best_step)
+
+
 def best_validation(reader: JournalReader) -> Best | None:
-    """Return the best validation of the current lineage, the first where several are equal."""
+    """Return the best validation, the first where several are equal."""
+    if recorded := recorded_best(reader.state()):
+        return recorded
     spec = reader.spec()
     name = f"val/{spec.score}"
     series = reader.series([name])

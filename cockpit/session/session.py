@@ -19,7 +19,7 @@ from cockpit.session.history.layers import LayerFeed
 from cockpit.session.history.loader import HistoryLoader, RowLoader
 from cockpit.session.incidents.incidents import Incidents
 from cockpit.session.outbox import CommandOutcome, Outbox
-from cockpit.session.run_summary import Best, Origin, best_of
+from cockpit.session.run_summary import Best, Origin, best_of, recorded_best
 from cockpit.session.update import SessionUpdate
 from cockpit.text.format import duration
 from cockpit.text.next_steps import End, end_of
@@ -72,7 +72,7 @@ class Session(Outbox):
         self.remaining: float | None = None
         self.elapsed = 0.0
         self.heartbeat_age: float | None = None
-        self.best: Best | None = None
+        self._best_row: Best | None = None
         self.notice = _STARTING
         self._recent_only = recent_only
         self._open = partial(JournalTail, run_dir, busy_seconds=BUSY_SECONDS)
@@ -109,6 +109,11 @@ class Session(Outbox):
     def entries(self) -> Sequence[Entry]:
         """Return every event so far, oldest first."""
         return self._entries
+
+    @property
+    def best(self) -> Best | None:
+        """Return the best validation; `None` before the first."""
+        return recorded_best(self.state) or self._best_row
 
     @property
     def end(self) -> End | None:
@@ -231,7 +236,7 @@ class Session(Outbox):
             return False
         self._history_version = self.history.version
         rows = self.history.rows(f"val/{self.spec.score}", -(2**62), 2**62)
-        self.best = best_of(*rows, lower_is_better=self.spec.lower_is_better)
+        self._best_row = best_of(*rows, lower_is_better=self.spec.lower_is_better)
         return True
 
     def _measure(self, now: float) -> None:

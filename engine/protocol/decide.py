@@ -14,6 +14,7 @@ from engine.protocol.state import RunState, knob_text
 
 OPTIMIZERS = ("adam", "adamw")
 _OVER = (Activity.STOPPING, Activity.FINISHED, Activity.FAILED)
+_NO_PHASES = "the task has no phases to promote through"
 
 
 @record
@@ -169,6 +170,8 @@ def _set_lr(state: RunState, command: c.SetLr, at_epoch: float) -> Outcome:
 
 def _promote(state: RunState, command: c.PromotePhase) -> Outcome:
     spec = state.spec
+    if spec.last_phase == 0:
+        return refused(_NO_PHASES)
     if state.phase >= spec.last_phase:
         return refused(f"phase {spec.last_phase} is the last")
     if clash := spec.why_not_enter(state.phase + 1, state.refinements):
@@ -183,7 +186,7 @@ def _promote(state: RunState, command: c.PromotePhase) -> Outcome:
 
 def _demote(state: RunState) -> Outcome:
     if state.phase == 0:
-        return refused("phase 0 is the first")
+        return refused("phase 0 is the first" if state.spec.last_phase else _NO_PHASES)
     gone = tuple(name for name in state.spec.phases[state.phase].adds if name in state.refinements)
     after = state.spec.phase_of(state.refinements - set(gone))
     return applied(e.PhaseDemoted(before=state.phase, after=after, disabled=gone))

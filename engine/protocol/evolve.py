@@ -114,7 +114,9 @@ def _validated(state: RunState, event: e.ValidationCompleted, step: int) -> RunS
     score = event.metrics.get(state.spec.score, math.nan)
     if not (math.isfinite(score) and (event.loss is None or math.isfinite(event.loss))):
         return with_decided(state, score=score)
-    return with_decided(state, score=score, best_score=state.spec.better(state.best_score, score))
+    best = state.spec.better(state.best_score, score)
+    best_step = state.best_step if best == state.best_score else step
+    return with_decided(state, score=score, best_score=best, best_step=best_step)
 
 
 def _checkpointed(state: RunState, event: e.CheckpointSaved, step: int) -> RunState:
@@ -186,7 +188,7 @@ def _task_described(state: RunState, event: e.TaskDescribed, step: int) -> RunSt
     )
     if (spec.score, spec.lower_is_better) == (state.spec.score, state.spec.lower_is_better):
         return described
-    return with_decided(described, score=None, best_score=None)
+    return with_decided(described, score=None, best_score=None, best_step=None)
 
 
 def _knob_declared(state: RunState, event: e.KnobDeclared, step: int) -> RunState:

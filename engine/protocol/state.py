@@ -194,6 +194,7 @@ class Decided:
     optimizer: str = "adamw"
     score: float | None = None
     best_score: float | None = None
+    best_step: int | None = None
     skipped_steps: int = 0
     alerts: int = 0
     rejected_samples: int = 0
@@ -255,6 +256,7 @@ class Decisions(TypedDict, total=False):
     optimizer: str
     score: float | None
     best_score: float | None
+    best_step: int | None
     skipped_steps: int
     alerts: int
     rejected_samples: int

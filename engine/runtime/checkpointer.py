@@ -195,6 +195,11 @@ class Checkpointer:
         self._take_stock(payload)
         return RolledBack(name, before=state.step, after=step)
 
+    def settle_rollback(self) -> None:
+        """Check the gate again after a recorded rollback, and write a checkpoint of its state."""
+        self.recorder.update(gate=self.memory.gate_checks(self.recorder.state, self.config))
+        self.checkpoint("rollback")
+
     def take_up(self, payload: Mapping[str, Any]) -> None:
         """Resume from a checkpoint, with its pending validation and the saved memory."""
         self.memory.validation_due = bool(payload["validation_due"])

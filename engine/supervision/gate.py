@@ -123,14 +123,14 @@ def _chance_check(window: GateWindow, enough: int) -> GateCheck:
     """
     margins, level = list(window.margins), window.level
     if not margins:
-        return GateCheck("loss below chance", _UNKNOWN, "below the best blind answer", False, measured=False)
+        return GateCheck("loss below chance", _UNKNOWN, _BELOW, False, measured=False)
     mean, own_error = sum(margins) / len(margins), _error_of_mean(margins)
     slope, slope_error = slope_with_error(margins)
     noise = _CERTAIN * math.hypot(own_error, level.error)
     learns = slope < -_CERTAIN * slope_error and level.blind + mean < level.chance - _CERTAIN * own_error
     value = f"{level.blind + mean:.4g}{', falling' if learns else ''}"
     falling = f", or under {level.chance:.4g} and falling" if math.isfinite(level.chance) else ""
-    bound = f"under {level.blind - noise:.4g}{falling}"
+    bound = f"under {level.blind - noise:.4g}{falling}" if math.isfinite(noise) else _BELOW
     return _measured(GateCheck("loss below chance", value, bound, mean < -noise or learns), len(margins), enough)
 
 
@@ -140,7 +140,7 @@ def _error_of_mean(values: list[float]) -> float:
     Return inf for fewer than 3 values.
     """
     count = len(values)
-    return slope_with_error(values)[1] * math.sqrt((count**2 - 1) / 12)
+    return slope_with_error(values)[1] * math.sqrt((count**2 - 1) / 12) if count > 2 else math.inf
 
 
 def _norm_check(window: GateWindow, enough: int, gate: GateConfig) -> GateCheck:
@@ -187,3 +187,4 @@ def _score_check(scores: list[float], spec: TaskSpec, gate: GateConfig) -> GateC
 
 
 _UNKNOWN = "not measured yet"
+_BELOW = "below the best blind answer"

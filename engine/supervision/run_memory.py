@@ -10,10 +10,11 @@ from engine.config.tree import RunConfig
 from engine.protocol.codec import Json, from_json, to_json
 from engine.protocol.events import ValidationCompleted
 from engine.protocol.record import record
+from engine.protocol.state import GateCheck, RunState
 from engine.protocol.task_spec import TaskSpec
 from engine.supervision.autopilot import AutopilotState
 from engine.supervision.baseline import UNKNOWN, Baseline, LossLevel
-from engine.supervision.gate import GateWindow
+from engine.supervision.gate import GateWindow, gate_checks
 from engine.supervision.guardian_types import GuardianState
 from engine.supervision.monitors import MonitorMemory, MonitorSuite
 
@@ -129,6 +130,14 @@ class RunMemory:
         self._scored_by = score
         self.window.mious.append(value if is_sound else math.nan)
         self.watch.rules.note_validation(summary)
+
+    def gate_checks(self, state: RunState, config: RunConfig) -> tuple[GateCheck, ...]:
+        """Return the checks of the gate for `state`. In a phase that has just begun none is measured."""
+        gate, is_new = config.gate, self.phase != state.phase
+        window = GateWindow(gate.window_steps) if is_new else self.window
+        ill = None if is_new else self.watch.ill(state, min(gate.min_steps, config.guard.dead_steps))
+        has_baseline = self.baseline.covers(state.spec.active_terms(state.refinements))
+        return gate_checks(window, state, gate, ill, has_baseline=has_baseline)
 
     def note_alert(self, kind: str) -> bool:
         """Add an alert of that kind. Return whether it is the run's first one."""

@@ -166,6 +166,8 @@ REFUSED = [
     (LAST, c.PromotePhase(force=True), "phase 4 is the last"),
     (replace(RUNNING, gate=(GREEN, RED)), c.PromotePhase(), "steps in phase is 12, must be at least 100"),
     (FIRST, c.DemotePhase(), "phase 0 is the first"),
+    (replace(RUNNING, phase=0, spec=NO_SPEC), c.PromotePhase(force=True), "no phases to promote through"),
+    (replace(RUNNING, phase=0, spec=NO_SPEC), c.DemotePhase(), "no phases to promote through"),
     (RUNNING, c.EnableRefinement("sharpen"), "no refinement is called 'sharpen'"),
     (RUNNING, c.EnableRefinement("boundary_refinement"), "on already"),
     (

@@ -76,7 +76,7 @@ CHANGES: list[tuple[Event, dict[str, Any]]] = [
     (e.OptimizerSet("adamw", "adam"), {"optimizer": "adam"}),
     (e.StopRequested("enough", "running"), {"activity": Activity.STOPPING, "steps_until_pause": None}),
     (e.ActivityChanged(Activity.RUNNING, Activity.VALIDATING), {"activity": Activity.VALIDATING}),
-    (e.ValidationCompleted(1.0, {"miou": 0.4}, 1.0), {"score": 0.4, "best_score": 0.4}),
+    (e.ValidationCompleted(1.0, {"miou": 0.4}, 1.0), {"score": 0.4, "best_score": 0.4, "best_step": STEP}),
     (e.CheckpointSaved("b.pt", "step", 1.0, None, good=True), {"last_checkpoint": "b.pt", "good_checkpoint": "b.pt"}),
     (e.CheckpointSaved("b.pt", "step", 1.0, None, good=False), {"last_checkpoint": "b.pt"}),
     (e.RolledBack("a.pt", 40, 3), {"phase_started_at": 3, "enabled_at": {"boundary_refinement": 3}}),
@@ -149,7 +149,7 @@ def test_another_score_has_no_best_value_yet() -> None:
     scored = evolve(BEFORE, e.ValidationCompleted(1.0, {"miou": 0.5}, 1.0), 1)
     for spec in (replace(DESCRIBED, score="loss"), replace(DESCRIBED, lower_is_better=True)):
         described = evolve(scored, e.TaskDescribed(spec), 2)
-        assert (described.score, described.best_score) == (None, None)
+        assert (described.score, described.best_score, described.best_step) == (None, None, None)
     assert evolve(scored, e.TaskDescribed(DESCRIBED), 2).best_score == 0.5
 
 
@@ -199,7 +199,9 @@ def test_a_rollback_leaves_what_was_earlier_than_its_checkpoint() -> None:
 def test_the_best_score_survives_a_worse_validation() -> None:
     good = evolve(BEFORE, e.ValidationCompleted(1.0, {"miou": 0.5}, 1.0), 1)
     worse = evolve(good, e.ValidationCompleted(1.0, {"miou": 0.3}, 1.0), 2)
-    assert (worse.score, worse.best_score) == (0.3, 0.5)
+    assert (worse.score, worse.best_score, worse.best_step) == (0.3, 0.5, 1)
+    undone = evolve(worse, e.RolledBack("a.pt", 2, 0), 2)
+    assert (undone.best_score, undone.best_step) == (0.5, 1)
 
 
 @pytest.mark.parametrize(("loss", "best"), [(None, 0.5), (0.7, 0.5), (math.nan, None), (math.inf, None)])

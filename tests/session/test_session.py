@@ -138,7 +138,7 @@ def test_a_rollback_takes_back_what_is_superseded(run: RecordedRun, watch: Watch
     update = session.poll()
 
     assert update.rewound and update.steps
-    assert session.history.last_step == 200 and session.best.step == 200
+    assert session.history.last_step == 200
     run.train(250, changes={"lr": 1e-9})
     session.poll()
     assert session.history.at("lr", 201) == pytest.approx(1e-9)

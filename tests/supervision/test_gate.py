@@ -52,6 +52,12 @@ def test_a_calm_falling_run_passes_every_check() -> None:
     assert len(checks) == 7 and all(check.passed and check.measured for check in checks.values())
 
 
+@pytest.mark.parametrize("num_steps", [1, 2, 3, 19])
+def test_the_checks_of_few_steps_name_numbers_or_none(num_steps: int) -> None:
+    checks = _checks(_window(_noisy(-0.01)[:num_steps]))
+    assert not any(word in check.value + check.bound for check in checks.values() for word in ("nan", "inf"))
+
+
 def test_noise_without_a_trend_is_not_called_rising() -> None:
     assert "loss slope per 100 steps" not in _red(_window(_noisy(0.0)))
 

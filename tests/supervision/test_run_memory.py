@@ -11,6 +11,7 @@ from engine.supervision.guardian_types import BadStep, GuardianState
 from engine.supervision.run_memory import EpochLoss, FaultKind, RunMemory
 from engine.tasks.person.config import PersonConfig
 from engine.tasks.person.spec import SPEC
+from tests.person_state import person_state
 from tests.small import small_config
 
 CONFIG: PersonConfig = small_config()
@@ -40,6 +41,19 @@ def test_books_are_opened_again_as_they_were_closed() -> None:
     assert memory.warned_at == 40 and memory.diagnosed_at == {KIND: 8} and memory.is_validation_doubted
     assert not memory.note_alert("non-finite step") and memory.note_alert("another")
     assert memory.epoch_loss == EpochLoss(0.1 + 0.2, 2)
+
+
+def test_the_gate_is_checked_for_the_restored_steps_and_not_yet_in_a_new_phase() -> None:
+    memory = filled()
+    memory.rewind(from_text(to_text(RunMemory(CONFIG, SPEC).state_dict())))
+    memory.phase = 2
+    checks = {check.name: check for check in memory.gate_checks(person_state(step=30, phase=2), CONFIG)}
+    assert checks["steps in phase"].value == "30" and not checks["validation mIoU"].measured
+    assert "loss below chance" not in checks, "this task's baseline is not known"
+    memory = filled()
+    assert not any(
+        check.measured for check in memory.gate_checks(person_state(step=30, phase=3, phase_started_at=30), CONFIG)[1:]
+    )
 
 
 def test_the_memory_of_an_earlier_version_is_read() -> None:

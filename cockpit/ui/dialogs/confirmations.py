@@ -79,6 +79,8 @@ def _unguarded(state: RunState) -> Sequence[str]:
 
 
 def _autopilot(state: RunState) -> Sequence[str]:
+    if state.phase >= state.spec.last_phase:
+        return ("No phase is left to promote to. It lowers the learning rate for the last part of the run.",)
     return (
         f"From phase {state.phase} on it promotes when the gate is ready, with a checkpoint before each promotion and "
         "a probation after it. It never forces a gate.",

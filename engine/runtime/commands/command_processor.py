@@ -190,7 +190,7 @@ class CommandProcessor:
             self._refuse(request, refused(str(error)))
             return
         self._answer(request, outcome, done)
-        self._checkpointer.checkpoint("rollback")
+        self._checkpointer.settle_rollback()
 
     def _answer(self, request: Request, outcome: Outcome, event: Event) -> None:
         reason = "; ".join(said for said in (request.reason, outcome.reason) if said)

@@ -12,7 +12,6 @@ from engine.protocol.evolve import evolve
 from engine.protocol.state import RunState
 from engine.runtime.checkpointer import Checkpointer
 from engine.runtime.reproduce.recorded_action import RecordedAction
-from engine.supervision.gate import GateWindow, gate_checks
 from engine.training.checkpoint.file import checkpoint_name
 
 
@@ -32,8 +31,7 @@ def follow_up(checkpointer: Checkpointer, event: Event, before: RunState) -> Non
     settings = checkpointer.config.guard.recovery
     recorder.update(total_steps=train_state.total_steps(recorder.state))
     if recorder.state.phase != before.phase:  # checks of the previous phase must not open the gate of this one
-        gate = checkpointer.config.gate
-        recorder.update(gate=gate_checks(GateWindow(gate.window_steps), recorder.state, gate))
+        recorder.update(gate=checkpointer.memory.gate_checks(recorder.state, checkpointer.config))
     if isinstance(event, e.PhasePromoted) and settings.probation_steps:
         until = before.step + settings.probation_steps
         started = e.ProbationStarted(checkpoint_name(before.step), event.before, until, event.enabled)
@@ -67,7 +65,7 @@ class ReplayQueue:
         match past.event:
             case e.RolledBack(checkpoint=name):
                 self._note(past, self._checkpointer.rollback(name))
-                self._checkpointer.checkpoint("rollback")
+                self._checkpointer.settle_rollback()
             case e.ValidationCompleted():
                 best = self._recorder.state.best_score
                 if summary := self._checkpointer.validator.validate():

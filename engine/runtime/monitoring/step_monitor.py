@@ -16,7 +16,6 @@ from engine.runtime.monitoring.non_finite import NonFiniteSteps
 from engine.runtime.monitoring.supervisor import Supervisor
 from engine.runtime.recorder import RunRecorder, record_histograms
 from engine.supervision.alerts.busy_machine import BusyMachineMonitor
-from engine.supervision.gate import gate_checks
 from engine.supervision.guardian_types import StepObservation
 from engine.supervision.run_memory import EpochLoss, RunMemory
 from engine.supervision.step_metrics import StepMetrics
@@ -134,10 +133,7 @@ class StepMonitor:
 
     def show_gate(self) -> None:
         """Check the gate and record the result in the state."""
-        state, gate = self._recorder.state, self._config.gate
-        ill = self._memory.watch.ill(state, min(gate.min_steps, self._config.guard.dead_steps))
-        has_baseline = self._memory.baseline.covers(state.spec.active_terms(state.refinements))
-        self._recorder.update(gate=gate_checks(self._memory.window, state, gate, ill, has_baseline=has_baseline))
+        self._recorder.update(gate=self._memory.gate_checks(self._recorder.state, self._config))
 
     def measure_gate(self) -> None:
         """Check the gate now, and let the autopilot act on it."""

@@ -114,7 +114,7 @@ class BatchHalver:
             raise torch.OutOfMemoryError(text)
         done = self._checkpointer.rollback_to_good(names[-1])
         self._recorder.record_event(done, actor=GUARDIAN, reason="memory ran out in the midst of an update")
-        self._checkpointer.checkpoint("rollback")
+        self._checkpointer.settle_rollback()
 
     def observe(self) -> None:
         """Try the former batch size once more if it is time. Call it between two steps."""

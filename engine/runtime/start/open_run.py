@@ -67,7 +67,9 @@ def open_run(
     if start and request.init_from:
         raise UserError("--init-from begins a new run; a resumed one has its own weights: leave one of the two out")
     if start:
-        recorder.start_from(resumed_state(start.payload, request.config, recorder.state))
+        recorder.start_from(
+            resumed_state(start.payload, request.config, recorder.state, is_branch=start.parent is not None)
+        )
     loaded = load_data(request, recorder, interrupt)
     built = build(request, start, loaded, recorder, leader)
     interrupt.check()

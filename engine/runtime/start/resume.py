@@ -112,14 +112,18 @@ def _meta(journal: Path, key: str) -> Json:
         return reader.meta(key)
 
 
-def resumed_state(payload: Mapping[str, Any], config: RunConfig, fresh: RunState) -> RunState:
+def resumed_state(
+    payload: Mapping[str, Any], config: RunConfig, fresh: RunState, *, is_branch: bool = False
+) -> RunState:
     """Return the state to resume: the checkpoint's, with the current configuration.
 
-    Run and spec are those of `fresh`, the state of a new run.
+    Run and spec are those of `fresh`, the state of a new run. A branch has no best score yet: its parent has that file.
     """
     then = replace(state_from_text(payload["state"], fresh.spec), run=fresh.run)
     if has_other_score(payload["config"], config):
-        then = with_decided(then, score=None, best_score=None)
+        then = with_decided(then, score=None)
+    if then.score is None or is_branch:
+        then = with_decided(then, best_score=None, best_step=None)
     return with_decided(
         with_measured(revise_state(then, was=payload["config"], now=config), steps_until_pause=None),
         activity=Activity.STARTING,

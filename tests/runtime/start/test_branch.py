@@ -26,7 +26,7 @@ from engine.runtime.reproduce.comparison import BY_THE_CLOCK, compare_weights
 from engine.runtime.reproduce.reproduce import reproduce
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.start.resume import find_start
-from engine.training.checkpoint.file import list_checkpoints
+from engine.training.checkpoint.file import BEST, list_checkpoints, load_checkpoint
 from main import main
 from tests.faulty import entries
 from tests.small import small_config
@@ -70,6 +70,15 @@ def test_a_branch_without_settings_is_bit_for_bit_a_resume_of_its_parent(home: P
     mine, theirs = series_of(runs / "same", 8), series_of(runs / "base", 8)
     assert mine == theirs and len(mine["loss/total"]) == 4
     assert compare_weights(runs / "base" / CHECKPOINTS, runs / "same" / CHECKPOINTS) == ("step-00000011.pt", "")
+
+
+def test_a_branch_has_a_best_score_and_a_best_checkpoint_of_its_own(home: Path) -> None:
+    run_dir = home / "runs" / "same"
+    with closing(JournalReader(run_dir)) as reader:
+        state = reader.state()
+    assert state is not None and state.best_step is not None and state.best_step > 7
+    payload = load_checkpoint(run_dir / CHECKPOINTS / BEST)
+    assert payload["step"] == state.best_step and f'"best_score":{state.best_score}' in payload["state"]
 
 
 def test_a_branch_knows_its_parent_and_has_a_checkpoint_of_its_beginning(home: Path) -> None:
