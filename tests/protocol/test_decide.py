@@ -103,6 +103,12 @@ APPLIED = [
     case(RUNNING, c.Rollback("step-00000120"), e.RollbackRequested("step-00000120.pt")),
     case(RUNNING, c.Rollback("120"), e.RollbackRequested("step-00000120.pt")),
     case(RUNNING, c.Rollback("best"), e.RollbackRequested("best.pt")),
+    case(RUNNING, c.Rollback("last-good.pt"), e.RollbackRequested("step-00000200.pt")),
+    case(
+        replace(RUNNING, checkpoints=CHECKPOINTS[:2], best_step=120),
+        c.Rollback("best.pt"),
+        e.RollbackRequested("step-00000120.pt"),
+    ),
     case(replace(RUNNING, checkpoints=("step-0000.pt",)), c.Rollback("0"), e.RollbackRequested("step-0000.pt")),
     case(RUNNING, c.Validate(), e.ValidationRequested()),
     case(RUNNING, c.TakeHistogram("unet"), e.HistogramRequested("unet")),

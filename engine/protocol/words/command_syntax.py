@@ -187,7 +187,9 @@ COMMAND_WORDS: Final[Mapping[str, Word]] = MappingProxyType(
         "set-batch-size": Word("N", "draw N samples per batch", _count(c.SetBatchSize)),
         "set-optimizer": Word("NAME", "switch to adam or adamw; the moments are kept", _one(c.SetOptimizer)),
         "checkpoint": Word("", "write a checkpoint now", _none(c.SaveCheckpoint)),
-        "rollback": Word("[CHECKPOINT]", "load a checkpoint of this run (the last good one)", _rollback),
+        "rollback": Word(
+            "[CHECKPOINT]", "load a checkpoint of this run: a file, a step, best or last-good (default)", _rollback
+        ),
         "validate": Word("", "run a validation now", _none(c.Validate)),
         "histogram": Word(
             "LAYER", "take histograms of a module or parameter at the next step, such as unet", _one(c.TakeHistogram)
