@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 from torch import Tensor
@@ -35,7 +35,7 @@ def _mistakes(preview: Any) -> Iterator[str]:
     if not isinstance(preview, Preview):
         yield f"a {type(preview).__name__}: return Preview(sample_id, planes)"
         return
-    planes: Sequence[Any] = preview.planes
+    planes = cast(Sequence[Any], preview.planes)
     if odd := [type(plane).__name__ for plane in planes if not isinstance(plane, Plane)]:
         yield f"a {odd[0]} among the planes, which is no Plane"
         return
