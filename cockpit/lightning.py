@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 from cockpit import check_engine
 
 if TYPE_CHECKING:
-    from engine.adapters.trainers.lightning import LightningCallback as CockpitCallback
+    # Of the package that is not installed nothing is known, so that the class fits the trainers of both.
+    from lightning.pytorch import Callback  # pyright: ignore[reportMissingImports]
+    from pytorch_lightning import Callback as FormerCallback
+
+    from engine.adapters.trainers.lightning import LightningCallback
+
+    class CockpitCallback(LightningCallback, Callback, FormerCallback):  # pyright: ignore
+        """The callback for both packages."""
+
 
 __all__ = ["CockpitCallback"]
 

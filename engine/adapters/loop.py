@@ -24,7 +24,7 @@ from engine.adapters.replays.pending_replays import Repetition
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.attached_state import LoaderPosition
 from engine.adapters.run.batches import on_host
-from engine.adapters.run.knobs import KnobHandle, KnobValue
+from engine.adapters.run.knobs import KnobHandle, Value
 from engine.adapters.run.loop_batches import EpochLoop
 from engine.errors import UserError
 
@@ -250,12 +250,12 @@ class Cockpit(RecordedLoop):
     def knob(
         self,
         name: str,
-        value: KnobValue,
+        value: Value,
         low: float | None = None,
         high: float | None = None,
         *,
         choices: Sequence[str] = (),
-    ) -> KnobHandle:
+    ) -> KnobHandle[Value]:
         """Return a live value: call it to read it. It can be set from the screen, within `low`..`high` or `choices`.
 
         A bool makes a toggle. A resumed run keeps the value that was set. In all processes it is that of rank 0. Raises
@@ -276,7 +276,7 @@ class Cockpit(RecordedLoop):
         self._numbers.log(numbers)
 
     @untraced
-    def validated(self, *, loss: float | None = None, **metrics: float | Tensor) -> None:
+    def validated(self, *, loss: float | Tensor | None = None, **metrics: float | Tensor) -> None:
         """Record the result of a validation, as `val/NAME`. The best score makes the best checkpoint.
 
         The score is `score`, or else the first metric. Of several processes, that of rank 0 is recorded.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from engine.adapters.hooks.survive import say
 from engine.adapters.ranks.rank_words import RankWord, RankWords
@@ -23,7 +24,7 @@ class FollowerRun:
         self.loss_weights: Mapping[str, float] = {}
         self._live, self._words = live, words
         self._values: Mapping[str, KnobValue] = {}
-        self._knobs: list[KnobHandle] = []
+        self._knobs: list[KnobHandle[Any]] = []
 
     def obey(self, word: RankWord) -> None:
         """Bring into force what rank 0 has decided."""
@@ -32,12 +33,12 @@ class FollowerRun:
         for knob in self._knobs:
             self._adopt(knob)
 
-    def add_knob(self, knob: KnobHandle) -> None:
+    def add_knob(self, knob: KnobHandle[Any]) -> None:
         """Let rank 0 set `knob` from now on."""
         self._knobs.append(knob)
         self._adopt(knob)
 
-    def _adopt(self, knob: KnobHandle) -> None:
+    def _adopt(self, knob: KnobHandle[Any]) -> None:
         knob.value = self._values.get(knob.name, knob.value)
 
     # --- what rank 0 records ----------------------------------------------------------------

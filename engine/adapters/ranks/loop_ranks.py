@@ -200,7 +200,7 @@ class LoopRanks:
 
     # --- what the loop says ---------------------------------------------------------------
 
-    def declare(self, handle: KnobHandle, run: AttachedRun | FollowerRun) -> None:
+    def declare(self, handle: KnobHandle[Any], run: AttachedRun | FollowerRun) -> None:
         """Give a knob that all have declared the value of rank 0."""
         self._num_knobs += 1
         key = f"{self._num_knobs} {handle.name}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import reprlib
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 from torch import Tensor
@@ -16,25 +16,25 @@ from engine.protocol import events as e
 from engine.protocol.state import Knob
 
 KnobValue = float | int | bool | str
+Value = TypeVar("Value", bool, int, float, str)
+"""The type of a knob, which every value that is set has too."""
 
 
-class KnobHandle:
+class KnobHandle(Generic[Value]):
     """A live value of `run`; call it to read it. Reading costs a fraction of a microsecond.
 
     `run` is `None` until a trainer begins, and in its other processes; `value` is then in force.
     """
 
-    def __init__(self, name: str, value: KnobValue, run: AttachedRun | None) -> None:
+    def __init__(self, name: str, value: Value, run: AttachedRun | None) -> None:
         self.name = name
         self.value: KnobValue = _plain(value)
         self.run = run
 
-    def __call__(self) -> KnobValue:
+    def __call__(self) -> Value:
         """Return the value in force."""
-        if self.run is None:
-            return self.value
-        knob = self.run.recorder.state.knobs.get(self.name)
-        return self.value if knob is None else knob.value
+        knob = None if self.run is None else self.run.recorder.state.knobs.get(self.name)
+        return cast(Value, self.value if knob is None else knob.value)
 
     def declare(self, low: float | None, high: float | None, choices: tuple[str, ...]) -> None:
         """Record the knob with its bounds. A resumed run keeps its value if the bounds allow it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine.adapters.run.knobs import KnobHandle, KnobValue
+from engine.adapters.run.knobs import KnobHandle, Value
 from engine.adapters.trainers.trainer_run import TrainerRun
 
 
@@ -17,12 +17,12 @@ class CallbackMembers:
     def knob(
         self,
         name: str,
-        value: KnobValue,
+        value: Value,
         low: float | None = None,
         high: float | None = None,
         *,
         choices: Sequence[str] = (),
-    ) -> KnobHandle:
+    ) -> KnobHandle[Value]:
         """Return a live value: call it to read it. It can be set from the screen, within `low`..`high` or `choices`.
 
         A bool makes a toggle. Raises UserError for bounds that exclude `value`.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from engine.adapters.run.attached_run import AttachedRun
-from engine.adapters.run.knobs import KnobHandle, KnobValue
+from engine.adapters.run.knobs import KnobHandle, KnobValue, Value
 
 
 class LateKnobs:
@@ -13,11 +14,11 @@ class LateKnobs:
 
     def __init__(self) -> None:
         self._run: AttachedRun | None = None
-        self._made: list[tuple[KnobHandle, float | None, float | None, tuple[str, ...]]] = []
+        self._made: list[tuple[KnobHandle[Any], float | None, float | None, tuple[str, ...]]] = []
 
     def make(
-        self, name: str, value: KnobValue, low: float | None, high: float | None, choices: Sequence[str]
-    ) -> KnobHandle:
+        self, name: str, value: Value, low: float | None, high: float | None, choices: Sequence[str]
+    ) -> KnobHandle[Value]:
         """Return a live value. Raises UserError for bounds that exclude it."""
         handle = KnobHandle(name, value, self._run)
         handle.declare(low, high, tuple(choices))

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self, cast
 
 from torch import Tensor, nn
 
@@ -48,9 +48,9 @@ class LightningCallback(CallbackMembers):
     metric of the best score, without 'val_'; the first one if empty. Instances are callbacks of the imported package.
     """
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> LightningCallback:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Return an instance that is a callback of each Lightning package that the program has imported."""
-        return object.__new__(_with_bases(cls, _callback_classes()))
+        return cast(Self, object.__new__(_with_bases(cls, _callback_classes())))
 
     def __init__(
         self,
