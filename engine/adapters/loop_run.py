@@ -23,7 +23,7 @@ from engine.adapters.hooks.survive import Survive
 from engine.adapters.hooks.watched_optimizer import updating
 from engine.adapters.loop_options import LoopOptions, OptionWords
 from engine.adapters.ranks.follower_run import FollowerRun
-from engine.adapters.ranks.loop_ranks import LoopRanks, ranks_of
+from engine.adapters.ranks.loop_ranks import LoopRanks, ranks_of, refuse_in_all
 from engine.adapters.replays.fork_replay import StepReplay
 from engine.adapters.replays.network_replays import NetworkReplays
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
@@ -45,9 +45,13 @@ class LoopRun:
     """Opens the run of an own loop, and ends it with the `with` block, with `close`, or with the program."""
 
     def __init__(self, model: _Parts, optimizer: _Parts, **options: Unpack[OptionWords]) -> None:
-        chosen = LoopOptions(**options).checked()
-        models = by_name(model, nn.Module)
-        optimizers = list(by_name(optimizer, torch.optim.Optimizer).values())
+        try:
+            chosen = LoopOptions(**options).checked()
+            models = by_name(model, nn.Module)
+            optimizers = list(by_name(optimizer, torch.optim.Optimizer).values())
+        except BaseException as error:
+            refuse_in_all(error)
+            raise
         self._ranks = ranks_of(models, optimizers)
         self._process = os.getpid()
         self._stopped = self._entered = False

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cockpit.app import runner
+from cockpit.app.signals import ScreenSignals
 from engine.adapters.programs import program, program_end
 from engine.adapters.programs.command import Program, command_of
 from engine.adapters.programs.program import run_program
@@ -159,7 +159,7 @@ def test_a_second_interrupt_leaves_no_program_behind(monkeypatch: pytest.MonkeyP
             os.kill(os.getpid(), signal.SIGINT)
         training = SimpleNamespace(holds_program=lambda held=holds_program: held, stop=lambda number: None)
         terminal = SimpleNamespace(is_taken=False)
-        heard = runner._Signals(training, terminal, keep_running=False)  # type: ignore[arg-type]
+        heard = ScreenSignals(training, terminal, keep_running=False)  # type: ignore[arg-type]
         heard._on_signal(signal.SIGINT, None)
         heard._on_signal(signal.SIGINT, None)
         assert exits == ([] if holds_program else [130, 130])

@@ -13,8 +13,6 @@ import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
-Box = tuple[float, float, float, float]
-
 
 class MaskPredictor:
     def __init__(self, file: str) -> None:
@@ -22,7 +20,7 @@ class MaskPredictor:
         about = json.loads(self.session.get_modelmeta().custom_metadata_map["training-cockpit"])
         self.before, self.after = about["preprocessing"], about["postprocessing"]
 
-    def region(self, box: Sequence[float]) -> Box:
+    def region(self, box: Sequence[float]) -> tuple[float, float, float, float]:
         """Return left, top, right and bottom of the region that the network reads for a box (x, y, width, height)."""
         edges = [], []
         for start, side in zip(box[:2], box[2:], strict=True):
@@ -37,14 +35,14 @@ class MaskPredictor:
             left, top, right, bottom = x - high * width / height, y - high, x + high * width / height, y + high
         return left, top, right, bottom
 
-    def probabilities(self, image: Image.Image, regions: Sequence[Box]) -> NDArray[np.float32]:
+    def probabilities(self, image: Image.Image, regions: Sequence[Sequence[float]]) -> NDArray[np.float32]:
         """Return the probabilities of the classes for N regions of an RGB image: (N, classes, height, width)."""
         height, width = self.before["size"]
         crops = [resample(np.asarray(image), region, (width, height)) for region in regions]
         inputs = np.stack(crops).transpose(0, 3, 1, 2).astype(np.float32) / 255
         return self.session.run(["probabilities"], {"image": inputs})[0]
 
-    def paste(self, probabilities: NDArray[np.float32], region: Box, size: tuple[int, int]) -> NDArray[np.uint8]:
+    def paste(self, probs: NDArray[np.float32], region: Sequence[float], size: tuple[int, int]) -> NDArray[np.uint8]:
         """Return the class of each pixel of an image of `size` (width, height); background outside of the region."""
         left, top, right, bottom = region
         columns, rows = (
@@ -53,14 +51,14 @@ class MaskPredictor:
         )
         classes = np.zeros((size[1], size[0]), np.uint8)
         if columns and rows:
-            x, y = probabilities.shape[2] / (right - left), probabilities.shape[1] / (bottom - top)
+            x, y = probs.shape[2] / (right - left), probs.shape[1] / (bottom - top)
             box = (columns[0] - left) * x, (rows[0] - top) * y, (columns[-1] + 1 - left) * x, (rows[-1] + 1 - top) * y
-            planes = [resample(plane, box, (len(columns), len(rows))) for plane in probabilities]
+            planes = [resample(plane, box, (len(columns), len(rows))) for plane in probs]
             classes[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = np.argmax(planes, axis=0)
         return classes
 
 
-def resample(pixels: NDArray[np.generic], box: Box, size: tuple[int, int]) -> NDArray[np.generic]:
+def resample(pixels: NDArray[np.generic], box: Sequence[float], size: tuple[int, int]) -> NDArray[np.generic]:
     """Return the part of `pixels` in `box` at `size` (width, height), with the border repeated outside of them."""
     height, width = pixels.shape[:2]
     left, top = (max(math.ceil(-edge), 0) for edge in box[:2])
@@ -72,11 +70,10 @@ def resample(pixels: NDArray[np.generic], box: Box, size: tuple[int, int]) -> ND
 
 def main(model: str, photo: str, box: str, output: str) -> None:
     predictor = MaskPredictor(model)
-    image = Image.open(photo).convert("RGB")
-    region = predictor.region([float(number) for number in box.split(",")])
+    image, region = Image.open(photo).convert("RGB"), predictor.region([float(number) for number in box.split(",")])
     classes = predictor.paste(predictor.probabilities(image, [region])[0], region, image.size)
-    target = predictor.after["classes"].index("target")
-    Image.fromarray((classes == target).astype(np.uint8) * 255).save(output)
+    is_target = classes == predictor.after["classes"].index("target")
+    Image.fromarray(is_target.astype(np.uint8) * 255).save(output)
 
 
 if __name__ == "__main__":

@@ -249,6 +249,12 @@ class LoopRanks:
         self.is_gone = True
 
 
+def refuse_in_all(error: BaseException) -> None:
+    """Let no process of this training begin, before this one knows its networks: the others would wait for it."""
+    if num_processes() > 1:
+        LoopRanks({}, ()).refuse(error)
+
+
 def ranks_of(models: Mapping[str, nn.Module], optimizers: Sequence[torch.optim.Optimizer]) -> LoopRanks | None:
     """Return the processes of this training, `None` if there is only this one. Raises UserError."""
     if num_processes() > 1:
