@@ -45,13 +45,7 @@ class LoopRun:
     """Opens the run of an own loop, and ends it with the `with` block, with `close`, or with the program."""
 
     def __init__(self, model: _Parts, optimizer: _Parts, **options: Unpack[OptionWords]) -> None:
-        try:
-            chosen = LoopOptions(**options).checked()
-            models = by_name(model, nn.Module)
-            optimizers = list(by_name(optimizer, torch.optim.Optimizer).values())
-        except BaseException as error:
-            refuse_in_all(error)
-            raise
+        chosen, models, optimizers = _checked(model, optimizer, options)
         self._ranks = ranks_of(models, optimizers)
         self._process = os.getpid()
         self._stopped = self._entered = False
@@ -236,3 +230,15 @@ class LoopRun:
         self._hooks.remove()
         if self._networks is not None:
             self._networks.remove()
+
+
+def _checked(
+    model: _Parts, optimizer: _Parts, options: OptionWords
+) -> tuple[LoopOptions, Mapping[str, nn.Module], Sequence[torch.optim.Optimizer]]:
+    """Return the arguments of a loop. Raises UserError and TypeError, after the other processes are told."""
+    try:
+        optimizers = list(by_name(optimizer, torch.optim.Optimizer).values())
+        return LoopOptions(**options).checked(), by_name(model, nn.Module), optimizers
+    except BaseException as error:
+        refuse_in_all(error)
+        raise
