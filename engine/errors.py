@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from difflib import get_close_matches
+from typing import Final
+
+_MOST_CHOICES: Final = 40
+"""A longer list hides the sentence that it ends."""
 
 
 class UserError(ValueError):
@@ -34,10 +38,12 @@ def nearest(word: str, choices: Iterable[str]) -> str:
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """Return the end of a sentence that suggests the nearest choice, or lists all choices if none is near."""
+    """Return the end of a sentence that suggests the nearest choice, or lists the choices if none is near."""
     known = sorted(set(choices))
-    match = nearest(word, known)
-    return f"did you mean {match!r}?" if match else f"there are {', '.join(known) or 'none'}"
+    if match := nearest(word, known):
+        return f"did you mean {match!r}?"
+    more = f" and {len(known) - _MOST_CHOICES} more" if len(known) > _MOST_CHOICES else ""
+    return f"there are {', '.join(known[:_MOST_CHOICES]) or 'none'}{more}"
 
 
 @contextmanager

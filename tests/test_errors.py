@@ -23,6 +23,7 @@ def test_a_word_that_several_choices_hold_is_not_guessed_by_holding():
 def test_without_a_match_all_choices_are_named():
     assert did_you_mean("zzz", {"b", "a"}) == "there are a, b"
     assert did_you_mean("zzz", ()) == "there are none"
+    assert did_you_mean("zzz", (f"run{number:02d}" for number in range(90))).endswith("run39 and 50 more")
 
 
 def test_a_user_error_is_a_value_error():
