@@ -15,7 +15,7 @@ from engine.protocol.state import RunState
 class RunView:
     """The figures of the live panel: times in seconds; `terms` are the newest raw loss terms, `chance` their levels.
 
-    `alert` is the newest open incident, `alerts` the number of all incidents of the run.
+    `alert` is the open incident with the newest alert, `alerts` the number of all incidents of the run.
     """
 
     state: RunState
@@ -32,7 +32,6 @@ class RunView:
 
 def view_of(session: Session, state: RunState) -> RunView:
     """Return the view of a session whose newest state is `state`."""
-    open_incidents = session.incidents.open
     return RunView(
         state=state,
         elapsed=session.elapsed,
@@ -42,7 +41,7 @@ def view_of(session: Session, state: RunState) -> RunView:
         terms=newest_terms(session),
         chance=session.chance,
         best=session.best,
-        alert=open_incidents[-1] if open_incidents else None,
+        alert=session.incidents.newest,
         alerts=len(session.incidents),
     )
 

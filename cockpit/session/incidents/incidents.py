@@ -45,8 +45,17 @@ class Incidents:
 
     @property
     def open(self) -> Sequence[Incident]:
-        """Return the open incidents, oldest first: not over, and not acknowledged unless they have worsened since."""
-        return [incident for incident in self.all if not incident.is_over and not self._is_seen(incident)]
+        """Return the open incidents: not over, and not acknowledged unless they have worsened since.
+
+        The one with the newest alert is last: an old incident that grows comes before a younger one that does not.
+        """
+        found = (incident for incident in self.all if not incident.is_over and not self._is_seen(incident))
+        return sorted(found, key=lambda incident: incident.entries[-1].id)
+
+    @property
+    def newest(self) -> Incident | None:
+        """Return the open incident with the newest alert; `None` if none is open."""
+        return self.open[-1] if self.open else None
 
     def add(self, entries: Iterable[Entry]) -> tuple[Incident, ...]:
         """Take in what the journal says next; returns the incidents that began with it."""
@@ -68,8 +77,8 @@ class Incidents:
                 pass
 
     def acknowledge(self) -> Incident | None:
-        """Acknowledge the newest open incident and return it; `None` if none is open."""
-        newest = next(iter(reversed(self.open)), None)
+        """Acknowledge the open incident with the newest alert and return it; `None` if none is open."""
+        newest = self.newest
         if newest is not None:
             self._seen[newest.number] = newest.kinds
         return newest

@@ -153,6 +153,18 @@ def test_an_acknowledged_incident_grows_in_silence_until_it_grows_graver() -> No
     assert not book.open and len(book) == 1
 
 
+def test_the_incident_of_the_newest_alert_comes_first_also_if_it_began_before_another() -> None:
+    stall = 60, e.AlertRaised("data stall", "slow")
+    told = [skipped(46), stall, skipped(47), (48, e.RunFailed("21 steps in a row are not finite"))]
+    book = Incidents()
+    book.add(journal(*told)[:2])
+    assert book.newest is book.all[1]
+    book.add(journal(*told)[2:])
+    assert len(book) == 2 and book.newest is book.all[0] and "RunFailed" in book.all[0].kinds
+    assert book.acknowledge() is book.all[0] and book.newest is book.all[1]
+    assert book.acknowledge() is book.all[1] and book.newest is None
+
+
 def test_a_resume_ends_what_was_before_and_the_same_cause_again_is_the_same_incident() -> None:
     told = [(0, started(FAR, learning_rate=1.0)), *dying_network()]
     again = (61, started(FAR, learning_rate=1.0, resumed_from="step 61"), 1)

@@ -89,7 +89,7 @@ def undo_says(situation: Situation) -> str:
 
 
 def remedies(situation: Situation) -> Plan:
-    """Open the list of remedies for the newest incident that is not acknowledged, the recommended one first."""
+    """Open the list of remedies for the incident of the newest alert, the recommended one first."""
     session, incident = situation.session, _incident(situation)
     if incident is None:
         return Reason("there is no alert to find a remedy for")
@@ -99,7 +99,8 @@ def remedies(situation: Situation) -> Plan:
 
     def choices() -> Sequence[Choice]:
         now = then if session.state is None else session.now
-        found = remedies_of(_incident(situation) or incident, now.state, now.outcome_of)
+        grown = session.incidents.all[incident.number - 1]  # a newer alert of another incident changes no choice
+        found = remedies_of(grown, now.state, now.outcome_of)
         return tuple(
             Choice(remedy.label if number else f"{remedy.label} (recommended)", remedy.command)
             for number, remedy in enumerate(found)
@@ -133,12 +134,12 @@ def _done(entry: Entry, spec: TaskSpec) -> str:
 
 
 def _incident(situation: Situation) -> Incident | None:
-    """Return the newest open incident, or the incident of the event whose id is the argument; `None` without one."""
+    """Return the incident of the event whose id is the argument, without one the open one of the newest alert."""
     incidents, argument = situation.session.incidents, situation.argument
     if argument.isdigit():
         number = incidents.numbers.get(int(argument))
         return incidents.all[number - 1] if number is not None else None
-    return next(iter(reversed(incidents.open)), None)
+    return incidents.newest
 
 
 def _checkpoint_row(checkpoint: Checkpoint, state: RunState, now: float) -> str:

@@ -1,4 +1,4 @@
-"""The alert banner: the newest incident until it is acknowledged, with cause, place and remedy."""
+"""The alert banner: the incident with the newest alert until it is acknowledged, with cause, place and remedy."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from engine.protocol.task_spec import NO_SPEC
 
 
 class Banner(LinePanel):
-    """The newest open incident. It needs every update, also while hidden: it shows and hides itself."""
+    """The open incident with the newest alert. It needs every update, also while hidden: it shows and hides itself."""
 
     TITLE: ClassVar[str] = "Alert"
-    HELP = "Alerts with one cause form one incident. It stays until it is acknowledged; then the previous one is shown."
+    HELP = "Alerts with one cause form one incident. The one with the newest alert is shown until it is acknowledged."
     DEFAULT_CSS = """
     Banner {
         display: none;
@@ -46,7 +46,7 @@ class Banner(LinePanel):
     @property
     def incident(self) -> Incident | None:
         """Return the incident that is shown, or `None`."""
-        return self._incidents.open[-1] if self._incidents.open else None
+        return self._incidents.newest
 
     @property
     def num_open(self) -> int:
@@ -54,14 +54,14 @@ class Banner(LinePanel):
         return len(self._incidents.open)
 
     def apply_update(self, session: Session, update: SessionUpdate) -> None:
-        """Show the newest incident of the session with its newest alerts."""
+        """Show the incident of the session that has the newest alert."""
         self._incidents, self._session = session.incidents, session
         if self.incident != self._shown or self._was_over is not self._is_over():
             self._was_over = self._is_over()
             self._show()
 
     def acknowledge(self) -> Incident | None:
-        """Acknowledge the incident that is shown and show the one before; return it, or `None`."""
+        """Acknowledge the incident that is shown and show the next one; return it, or `None`."""
         seen = self._incidents.acknowledge()
         self._show()
         return seen
