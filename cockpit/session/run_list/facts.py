@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from cockpit.session.activity.activity_text import OVER
 from engine.journal.sessions import WriterSession
 from engine.protocol.events import Activity
 from engine.protocol.record import record
+
+STOPPED: Final = "stopped"
+"""The state in a list of a run that a command ended; its activity is 'finished'."""
 
 
 @record
@@ -16,7 +20,8 @@ class RunFacts:
     """The facts of one run: its state, its newest session, its origin, and the curve of its newest losses.
 
     Times are in seconds since 1970, 0 if unknown. `curve` has `None` where a step was not finite. `program` is that of
-    an attached run, otherwise an empty string. `parent` is the run and the step that it continues.
+    an attached run, otherwise an empty string. `is_stopped`: a command ended the run. `parent` is the run and the step
+    that it continues.
     """
 
     activity: str = Activity.STARTING.value
@@ -35,6 +40,7 @@ class RunFacts:
     alerts: int = 0
     task: str = ""
     program: str = ""
+    is_stopped: bool = False
     parent: tuple[str, int] | None = None
     began: float = 0.0
     session: tuple[int, float, float | None, float, int, str, int] | None = None

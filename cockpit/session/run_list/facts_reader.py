@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, cast
 
-from cockpit.session.run_list.facts import RunFacts, points_of
+from cockpit.session.run_list.facts import STOPPED, RunFacts, points_of
 from engine.errors import UserError
 from engine.journal.sessions import WriterSession, newest_session
 from engine.journal.store import journal_file, open_at_rest, open_readable
@@ -88,6 +88,7 @@ def _read(path: Path, open_journal: Callable[[Path], sqlite3.Connection]) -> Run
             alerts=_alerts(connection),
             task=_word(spec.get("name"), ""),
             program=_word(attached.get("program"), ""),
+            is_stopped=state.get("activity") == Activity.FINISHED.value and _is_stopped(connection),
             parent=_parent(_object(meta.get(PARENT, "null"))),
             began=began or 0.0,
             session=None if session is None else _fields(session),
@@ -106,6 +107,13 @@ def _holds(file: Path) -> bool:
 def _fields(session: WriterSession) -> tuple[int, float, float | None, float, int, str, int]:
     times = session.started, session.ended, session.heartbeat
     return session.id, *times, session.pid, session.host, session.commands_before
+
+
+def _is_stopped(connection: sqlite3.Connection) -> bool:
+    """Return whether a command ended the run, which finished: the state does not say so, its last event does."""
+    query = "SELECT body FROM events WHERE kind = 'run_finished' ORDER BY id DESC LIMIT 1"
+    row = connection.execute(query).fetchone()
+    return row is not None and _object(row[0]).get("reason") == STOPPED
 
 
 def _alerts(connection: sqlite3.Connection) -> int:

@@ -6,11 +6,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
+from cockpit.session.run_list.facts import STOPPED
 from cockpit.session.run_list.listed_run import ListedRun, parent_of
 from engine.errors import UserError, did_you_mean
 from engine.protocol.conditions.condition import Condition
 from engine.protocol.conditions.moment import STATE_NAMES, Quantity, Value
 from engine.protocol.conditions.syntax import parse_condition
+from engine.protocol.events import Activity
 
 Test = Callable[[ListedRun], bool]
 
@@ -36,7 +38,7 @@ class _Moment:
         if facts is None:
             return None
         if quantity.name == "activity":
-            return self._run.state
+            return Activity.FINISHED.value if self._run.state == STOPPED else self._run.state
         values: Mapping[str, Value] = {
             "step": facts.step,
             "epoch": facts.epoch,

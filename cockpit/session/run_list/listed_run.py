@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from cockpit.session.run_list.facts import RunFacts, present_activity
+from cockpit.session.run_list.facts import STOPPED, RunFacts, present_activity
 from engine.journal.disk.labels import Labels
 from engine.protocol.events import Activity
 from engine.protocol.record import record
@@ -20,8 +20,8 @@ _NO_LABELS: Final = Labels()
 
 @record
 class ListedRun:
-    """A run of the directory. `state` is its activity, `UNREADABLE`, `NO_JOURNAL`, or `UNREAD` until its facts are
-    read; `reason` says in a sentence why, if that is not plain. `started` is in seconds since 1970.
+    """A run of the directory. `state` is its activity, `STOPPED`, `UNREADABLE`, `NO_JOURNAL`, or `UNREAD` until its
+    facts are read; `reason` says in a sentence why, if that is not plain. `started` is in seconds since 1970.
     """
 
     path: Path
@@ -47,7 +47,8 @@ class ListedRun:
         writer = facts.writer
         activity, reason = present_activity(Activity(facts.activity), writer)
         is_live = writer is not None and writer.is_alive()
-        return replace(self, facts=facts, state=activity.value, reason=reason, is_live=is_live)
+        state = STOPPED if facts.is_stopped and activity is Activity.FINISHED else activity.value
+        return replace(self, facts=facts, state=state, reason=reason, is_live=is_live)
 
     def with_problem(self, state: str, reason: str) -> ListedRun:
         """Return the run without facts, for that reason."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from engine.journal.disk.find_run import find_run
 from engine.journal.disk.labels import read_labels
 from engine.journal.disk.run_dir import lock_run
 from engine.journal.task_meta import PARENT, Parent
+from engine.protocol import events as e
 from engine.protocol.codec import to_json
+from engine.protocol.events import Activity
 from tests.many_runs import make_runs
 from tests.recorded_run import RecordedRun
 
@@ -45,6 +48,19 @@ def test_labels_are_written_and_listed(runs_dir: Path, capsys: pytest.CaptureFix
     assert said(capsys, "note", "latest", " ") == "the note of tiny-0001 is removed\n"
     assert said(capsys, "note", "tiny-0000") == "the note of tiny-0000 is removed\n"
     assert said(capsys, "tag", "tiny-0000", "--runs-dir=runs", "-base", "-é") == "tiny-0000: no tags\n"
+
+
+def test_a_stopped_run_is_listed_as_stopped_and_its_json_is_as_before(
+    runs_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(RecordedRun(runs_dir / "halted")) as run:
+        run.begin()
+        run.note(e.RunFinished("stopped", 3.0))
+        run.observe(activity=Activity.FINISHED)
+    (row,) = (line for line in said(capsys, "--plain").splitlines() if line.startswith("halted"))
+    assert row.split()[1] == "stopped"
+    found = {status["run"]: status for status in json.loads(said(capsys, "--json"))}
+    assert (found["halted"]["state"], found["halted"]["reason"]) == ("finished", "stopped")
 
 
 def test_the_parent_of_a_branch_is_listed(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

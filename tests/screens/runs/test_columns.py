@@ -61,6 +61,10 @@ def test_cells_say_what_a_run_is_and_does() -> None:
     assert "…" in line(RUNS[4]) and "✗ unreadable" in line(RUNS[5]) and "✗ no journal" in line(RUNS[6])
 
 
+def test_a_run_that_a_command_ended_is_stopped() -> None:
+    assert "■ stopped " in line(listed("halted", is_stopped=True))
+
+
 def test_a_branch_is_indented_with_the_step_at_which_it_left() -> None:
     assert line(RUNS[0], depth=2, left_at=70).startswith("●   └ tiny @70 ")
     assert line(RUNS[0], signs=ASCII, depth=1, left_at=70).startswith("* ` tiny @70 ")

@@ -15,6 +15,7 @@ import pytest
 from cockpit.cli.commands.reading.status import read_status
 from cockpit.session.run_list.facts import RunFacts, points_of, present_activity
 from cockpit.session.run_list.facts_reader import ALERTS, NO_CAUSES, read_facts
+from cockpit.session.run_list.listed_run import ListedRun
 from cockpit.text.event_text import REGISTRY
 from engine.errors import UserError
 from engine.journal.sessions import WriterSession
@@ -50,6 +51,17 @@ def test_the_curve_is_that_of_the_newest_branch_with_gaps_for_what_was_not_finit
     curve = read_facts(recorded).curve
     assert len(curve) == 40 and None in curve
     assert curve[-1] == pytest.approx(read_facts(recorded).loss, rel=0.1)
+
+
+@pytest.mark.parametrize(("reason", "is_stopped"), [("stopped", True), ("complete", False), ("detached", False)])
+def test_a_run_that_a_command_ended_is_told_from_a_finished_one(tmp_path: Path, reason: str, is_stopped: bool) -> None:
+    with closing(RecordedRun(tmp_path / "one")) as run:
+        run.begin()
+        run.note(e.RunFinished(reason, 3.0))
+        run.observe(activity=Activity.FINISHED)
+    facts = read_facts(run.directory)
+    assert (facts.activity, facts.is_stopped) == ("finished", is_stopped)
+    assert ListedRun(run.directory).with_facts(facts).state == ("stopped" if is_stopped else "finished")
 
 
 def test_points_are_medians_of_groups() -> None:

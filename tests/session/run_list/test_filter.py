@@ -18,6 +18,7 @@ RUNS = [
     listed("wide-base", phase=3, lr=1e-6, best=0.7, parent=("tiny-base", 40), tags="best seen"),
     listed("digits", program="train.py", lr=0.1),
     ListedRun(Path("runs/torn")).with_problem(UNREADABLE, "no journal"),
+    listed("halted", phase=2, lr=0.01, is_stopped=True),
     replace(listed("live", phase=2, lr=1.0), state="running", is_live=True),
 ]
 ALL = [run.name for run in RUNS]
@@ -48,10 +49,12 @@ def found(text: str) -> list[str]:
         ("nan:no base", ["wide-base"]),
         ("0<alerts<3", ["tiny-hot"]),
         ("alerts>0 or live", ["tiny-hot", "live"]),
-        ("not base", ["tiny-hot", "digits", "torn", "live"]),
+        ("not base", ["tiny-hot", "digits", "torn", "halted", "live"]),
         ("not phase:3 and state:fin", ["digits"]),
         ("state:unreadable", ["torn"]),
         ("state:live", ["live"]),
+        ("state:stop", ["halted"]),
+        ("activity==finished and lr>=0.01", ["digits", "halted"]),
         ("activity==failed", ["tiny-hot"]),
         ("tag:best", ["wide-base"]),
         ("note:first", ["tiny-base"]),

@@ -19,6 +19,7 @@ from cockpit.charts.view import View
 from cockpit.cli.output import entry_to_json, float_values, print_json, print_lines, table
 from cockpit.terminal.encoding import shows_unicode
 from cockpit.text.format import escape_control, number
+from cockpit.text.next_steps import end_of
 from cockpit.ui.panels.comparing.overlay import OverlaidRuns, metrics_of_runs, spec_of_metric, usual_metrics
 from cockpit.ui.panels.comparing.runs import ComparedRun, open_runs
 from cockpit.ui.panels.comparing.tables import as_columns, config_differences, config_rows, fitted, intervention_rows
@@ -96,7 +97,10 @@ def _text(runs: Sequence[ComparedRun], keys: Sequence[str], arguments: argparse.
 
 
 def _activity(run: ComparedRun) -> str:
-    return (Activity.STARTING if run.records.state is None else run.records.state.activity).value
+    """Return what the run does, or how it ended: 'finished', 'stopped' or 'failed'."""
+    state = run.records.state
+    end = None if state is None else end_of(state, run.records.entries)
+    return end.word if end is not None else (Activity.STARTING if state is None else state.activity).value
 
 
 def _step(run: ComparedRun) -> int:

@@ -10,6 +10,7 @@ from typing import Final
 
 from cockpit.cli.commands.reading.status import read_status
 from cockpit.cli.output import print_json, print_lines, table
+from cockpit.session.run_list.facts import STOPPED
 from cockpit.text.format import escape_control, number, rate
 from cockpit.text.next_steps import command_for
 from engine.errors import UserError
@@ -17,6 +18,7 @@ from engine.journal.disk.find_run import list_runs, private_runs, started_at
 from engine.journal.disk.labels import read_labels
 from engine.journal.disk.run_dir import has_journal
 from engine.protocol.codec import Json
+from engine.protocol.events import Activity
 
 _LOST: Final = "no journal"
 _EXPLAINED: Final = ("unreadable", _LOST)
@@ -82,11 +84,17 @@ def _labelled(path: Path) -> dict[str, Json]:
     return {"tags": [*labels.tags], "note": labels.note}
 
 
+def _state(status: dict[str, Json]) -> str:
+    """Return the state of a run; that of one that a command ended is 'stopped' as in its screen."""
+    is_stopped = (status["state"], status.get("reason")) == (Activity.FINISHED.value, STOPPED)
+    return STOPPED if is_stopped else str(status["state"])
+
+
 def _row(path: Path, status: dict[str, Json]) -> list[str]:
     best, lr, parent, labels = status.get("best_score"), status.get("lr"), status.get("parent"), read_labels(path)
     return [
         escape_control(path.name),
-        str(status["state"]),
+        _state(status),
         str(status.get("step", "-")),
         str(status.get("total_steps") or "-"),
         "-" if status.get("attached") else str(status.get("phase", "-")),

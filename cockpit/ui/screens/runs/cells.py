@@ -7,7 +7,7 @@ from typing import Final
 
 from textual.content import Content
 
-from cockpit.session.run_list.facts import points_of
+from cockpit.session.run_list.facts import STOPPED, points_of
 from cockpit.session.run_list.listed_run import UNREAD
 from cockpit.session.run_list.order import TreeRow
 from cockpit.text.format import age, escape_control, number, rate
@@ -21,6 +21,7 @@ _STATE_STYLES: Final = {
     Activity.PAUSED.value: WARN,
     Activity.STOPPING.value: WARN,
     Activity.FINISHED.value: GOOD,
+    STOPPED: WARN,
     Activity.FAILED.value: BAD,
 }
 
@@ -58,8 +59,8 @@ def state(row: TreeRow, context: CellContext, width: int) -> Content:
         return Content.styled(context.signs.dots, FAINT)
     if run.state not in _STATE_STYLES and run.state != Activity.STARTING:
         return Content.styled(f"{context.signs.failed} {run.state}", BAD)
-    activity = Activity(run.state)
-    is_silent = not run.is_live and activity not in (Activity.FINISHED, Activity.FAILED)
+    activity = Activity.STOPPING if run.state == STOPPED else Activity(run.state)
+    is_silent = not run.is_live and run.state not in (Activity.FINISHED.value, Activity.FAILED.value, STOPPED)
     word = f"{context.signs.activities[activity]} {run.state}{'?' if is_silent else ''}"
     return Content.styled(word, _STATE_STYLES.get(run.state, LABEL))
 
