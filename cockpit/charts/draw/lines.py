@@ -56,7 +56,8 @@ def line_scale(body: LineChart, count: int) -> Scale:
 
 
 def _scale(body: LineChart, part: Band, under: Band | None) -> Scale:
-    """Return the range for the curves and for those below them."""
+    """Return the range for the curves, with their ends at the window's edges, and for those below them."""
+    part = _with_ends(body, part)
     levels = [value for level in body.levels for value in level.values]
     if under is not None and under.low_KC.size:
         low_KC, high_KC = np.concatenate((part.low_KC, under.low_KC)), np.concatenate((part.high_KC, under.high_KC))
@@ -119,21 +120,29 @@ def _draw_curves(plot: LinePlot, body: LineChart, part: Band) -> None:
 
 
 def _raw_dots(plot: LinePlot, body: LineChart, part: Band) -> NDArray[np.bool_]:
+    part = _with_ends(body, part)
     middle_KC = part.low_KC / 2 + part.high_KC / 2  # the sum of two values may be too large for a float
     empty_KC = np.isnan(middle_KC)
-    ends = (
-        (number, column, edge)
-        for number, curve in enumerate(body.curves)
-        for column, edge in zip((0, -1), curve.edges, strict=True)
-        if not math.isnan(edge) and empty_KC[number, column]
-    )
-    for number, column, edge in ends:
-        middle_KC[number, column] = plot.scale.units(edge)
     if not empty_KC.any():
         return runs(part.low_KC, part.high_KC, plot.scale, plot.num_rows)
     middle_KC = bridged(middle_KC, part.broken_KC)
     low_KC, high_KC = np.where(empty_KC, middle_KC, part.low_KC), np.where(empty_KC, middle_KC, part.high_KC)
     return runs(low_KC, high_KC, plot.scale, plot.num_rows)
+
+
+def _with_ends(body: LineChart, part: Band) -> Band:
+    """Return the band with the interpolated ends of sparse curves in the first and last column, if these are empty."""
+    low_KC, high_KC = part.low_KC.copy(), part.high_KC.copy()
+    axis = Scale(0, 1, body.log)
+    ends = (
+        (number, column, edge)
+        for number, curve in enumerate(body.curves)
+        for column, edge in zip((0, -1), curve.edges, strict=True)
+        if not math.isnan(edge) and math.isnan(part.low_KC[number, column])
+    )
+    for number, column, edge in ends:
+        low_KC[number, column] = high_KC[number, column] = axis.units(edge)
+    return replace(part, low_KC=low_KC, high_KC=high_KC)
 
 
 def _smooth_dots(plot: LinePlot, body: LineChart, part: Band) -> NDArray[np.bool_]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -132,6 +134,16 @@ def test_a_zoom_between_two_validations_shows_the_line_between_them() -> None:
     spec = Spec("l", "Points", metrics=("val/m",))
     lines = [line[9:-1] for line in picture(spec, feed_of(history, view=view), SIZE).lines()[2:-3]]
     assert all(any(line[x] not in " │" for line in lines) for x in range(3, 50))
+
+
+def test_a_zoom_between_two_validations_has_the_axis_of_the_line_that_is_drawn() -> None:
+    history = ArrayHistory({"val/m": (np.array([202, 404]), np.array([15.8, 13.0]))})
+    view = View(ColumnWindow(281.0, 391.0), follow=False)
+    lines = picture(Spec("l", "Points", metrics=("val/m",)), feed_of(history, view=view), SIZE).lines()[2:-3]
+    labels = [float(found.group()) for line in lines if (found := re.search(r"[0-9.]+", line[1:9]))]
+    assert labels and all(13.0 < label < 15.8 for label in labels)
+    rows = [y for y, line in enumerate(lines) if line[9:-1].strip(" │")]
+    assert rows[0] <= 1 and rows[-1] >= len(lines) - 2
 
 
 def test_forty_metrics_share_a_chart_and_the_legend_counts_those_without_room() -> None:
