@@ -241,13 +241,13 @@ class Session(Outbox):
 
     def _measure(self, now: float) -> None:
         """Update activity text, pace and heartbeat from the clock."""
+        over = self.state is not None and self.state.activity in OVER
+        lifeless = "" if self.state is None or over else self._life.complaint(now)
         self.elapsed, self.heartbeat_age = self._life.elapsed(now), self._life.age()
         if self.state is None:
             self.pulse = f"{_STARTING}, {duration(self.elapsed)}"
             return
         self._watch.observe(self.state, now)
-        over = self.state.activity in OVER
-        lifeless = "" if over else self._life.complaint(now)
         self.pulse = lifeless or self._watch.text(self.state, now)
         self.steps_per_second = None if over or lifeless else self._watch.pace.steps_per_second()
         self.remaining = None if over or lifeless else self._watch.pace.remaining(now, self.state.total_steps)

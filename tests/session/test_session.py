@@ -237,6 +237,11 @@ def test_a_process_that_left_without_a_word_is_told(tmp_path: Path, watch: Watch
     (answer,) = session.poll().answers
 
     assert session.pulse == "its process is gone without a word"
+    took = session.elapsed
+    assert took < 60 and session.steps_per_second is None
+    clock.advance(100)
+    session.poll()
+    assert session.elapsed == took, "the time until its last heartbeat"
     assert (answer.entry.status, answer.entry.reason) == (Status.REFUSED, "the run's process is gone")
     assert session.pending == ()
     assert session.send(c.Pause()).reason == "the run 'run' is not running, so no process would read the command"

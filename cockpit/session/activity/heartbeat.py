@@ -47,9 +47,13 @@ class Heartbeat:
         return True
 
     def elapsed(self, now: float) -> float:
-        """Return the seconds since the session began, or its length; before the first one, the seconds waited."""
-        if self._session is not None and self._session.ended is not None:
-            return self._session.ended - self._session.started
+        """Return the seconds since the session began, or its length; before the first one, the seconds waited.
+
+        The session of a process that is gone lasted until its last heartbeat.
+        """
+        session = self._session
+        if session is not None and (session.ended is not None or self.is_gone):
+            return (session.heartbeat if session.ended is None else session.ended) - session.started
         return now - self._began
 
     def has_left(self) -> bool:

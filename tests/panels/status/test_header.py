@@ -158,6 +158,36 @@ async def test_a_stopped_run_says_so_and_how_long_it_took(run: RecordedRun, open
         assert second.rstrip().endswith("took 2 min 05 s") and "unknown" not in second
 
 
+@pytest.mark.parametrize(("reason", "is_full"), [("complete", True), ("stopped", False)])
+async def test_a_program_of_unknown_length_ends_with_its_steps(
+    run: RecordedRun, open_session: Open, reason: str, is_full: bool
+) -> None:
+    run.begin()
+    run.observe(total_steps=0, step=4000)
+    session = open_session()
+    stage = Stage(Header(), session)
+    async with stage.run_test(size=(80, 4)) as pilot:
+        await pilot.pause()
+        assert "4000/-" in stage.shown
+        run.note(RunFinished(reason, 125.0))
+        stage.look()
+        await pilot.pause()
+        second = stage.shown.splitlines()[1]
+        assert " 4000 steps " in second and "/" not in second
+        assert (stage.panel.signs.full in second, stage.panel.signs.empty in second) == (is_full, not is_full)
+
+
+async def test_a_run_whose_process_left_says_what_it_took_and_no_speed(run: RecordedRun, open_session: Open) -> None:
+    run.begin()
+    run.train(20)
+    run.close()
+    stage = Stage(Header(), open_session())
+    async with stage.run_test(size=(100, 4)) as pilot:
+        await pilot.pause()
+        second = stage.shown.splitlines()[1]
+        assert " took " in second and "elapsed" not in second and "/s" not in second
+
+
 async def test_what_is_not_known_yet_is_left_out(run: RecordedRun, open_session: Open) -> None:
     run.begin()
     stage = Stage(Header(), open_session())

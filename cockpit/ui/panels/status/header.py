@@ -144,9 +144,7 @@ class Header(LinePanel):
 
     def _progress(self, session: Session, state: RunState, width: int) -> Content:
         """Return the progress bar with the pace; the bar gets narrow first, then times are left out."""
-        done = state.step / state.total_steps if state.total_steps else math.nan
-        percent = f" {100 * done:.1f} %" if state.total_steps else ""
-        said = Content.assemble((f"{state.step}/{state.total_steps or '-'}", STRONG), (percent, LABEL))
+        done, said = _steps(session, state)
         known = list(pace(session, state))
         room = width - said.cell_length - 4 - _MIN_BAR
         (pace_text, *_) = flow(known, room, 1) if room >= _MIN_BAR else [Content()]
@@ -154,6 +152,16 @@ class Header(LinePanel):
         full, empty = bar(done, length, self.signs)
         gap = "  " if pace_text else ""
         return Content.assemble((full, GOOD), (empty, FAINT), " " if length > 0 else "", said, gap, pace_text)
+
+
+def _steps(session: Session, state: RunState) -> tuple[float, Content]:
+    """Return the share of the steps that are done and its text; a program may not have said how many there will be."""
+    if state.total_steps:
+        done = state.step / state.total_steps
+        return done, Content.assemble((f"{state.step}/{state.total_steps}", STRONG), (f" {100 * done:.1f} %", LABEL))
+    if (end := session.end) is not None:
+        return 1.0 if end.word == "finished" else math.nan, Content.styled(f"{state.step} steps", STRONG)
+    return math.nan, Content.styled(f"{state.step}/-", STRONG)
 
 
 def _switch(on: bool) -> str:

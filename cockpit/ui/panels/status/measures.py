@@ -51,9 +51,14 @@ def _lr(state: RunState, soon: RunState, dots: str) -> LinePart:
 
 
 def pace(session: Session, state: RunState) -> Iterable[LinePart]:
-    """Yield the known parts of the pace: speed, ETA and elapsed time; after the end the duration."""
-    if (end := session.end) is not None:
-        yield part("took", duration(session.elapsed if end.seconds is None else end.seconds), rank=1)
+    """Yield the known parts of the pace: speed, ETA and elapsed time; after the end the duration.
+
+    A run whose process is gone took the time until its last heartbeat.
+    """
+    end = session.end
+    if end is not None or session.abandonment:
+        took = session.elapsed if end is None or end.seconds is None else end.seconds
+        yield part("took", duration(took), rank=1)
         return
     if session.steps_per_second is not None:
         yield part("", f"{number(session.steps_per_second, 3)} steps/s", STRONG, rank=1)
