@@ -150,6 +150,18 @@ async def test_the_filter_finds_while_it_is_typed_and_a_mistake_leaves_the_rows(
         assert stage.app.screen.query_one(Input).value == "" and len(rows(stage)) == 3
 
 
+async def test_what_is_wrong_with_a_filter_has_a_line_of_its_own_below_it(runs_dir: Path) -> None:
+    async with opened(runs_dir, size=(80, 24)) as stage:
+        await stage.press("slash")
+        await stage.type("lr<=")
+        lines = await stage.seen("a name or a number is missing")
+        found, *wrong = lines.splitlines()[1:4]
+        assert "lr<=" in found and "missing" not in found
+        assert "a name or a number is missing at the end" in " ".join(wrong) or "missing" in wrong[0]
+        await stage.type("1")
+        assert stage.text.splitlines()[2].split()[0] == "run"
+
+
 async def test_rows_are_sorted_by_key_and_by_click(runs_dir: Path) -> None:
     async with opened(runs_dir) as stage:
         await stage.press("s")

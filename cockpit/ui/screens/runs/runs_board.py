@@ -45,7 +45,7 @@ class RunsBoard(Screen[None], inherit_bindings=False):
         & #runs-head { background: $surface; }
         & #runs-find { height: 1; background: $surface; }
         & #runs-find Static { width: auto; color: $text-muted; background: $surface; }
-        & #runs-find #runs-wrong { color: $text-error; }
+        & #runs-wrong { display: none; height: auto; background: $surface; color: $text-error; text-wrap: wrap; }
         & #runs-find Input { width: 1fr; height: 1; border: none; padding: 0; background: $surface; }
         & #runs-find Input:focus { background: $primary-muted; }
         & #runs-titles { padding: 0; }
@@ -89,7 +89,7 @@ class RunsBoard(Screen[None], inherit_bindings=False):
         with Horizontal(id="runs-find"):
             yield Static("filter", markup=False)
             yield Input(placeholder="/ types: base lr<=1e-5 phase:3 nan:yes state:failed", compact=True)
-            yield Static(id="runs-wrong", markup=False)
+        yield Static(id="runs-wrong", markup=False)
         yield Static(id="runs-titles", markup=False)
         yield self._table
         yield Static(id="runs-none", markup=False)

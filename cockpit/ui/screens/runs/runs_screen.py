@@ -187,7 +187,9 @@ class RunsScreen(RunsBoard, inherit_bindings=False):
             self._rows.filter(event.value)
         except UserError as error:
             wrong = str(error)
-        self.query_one("#runs-wrong", Static).update(escape_control(wrong))
+        said = self.query_one("#runs-wrong", Static)
+        said.update(escape_control(wrong))
+        said.display = bool(wrong)
         if not wrong:
             self._show()
 
