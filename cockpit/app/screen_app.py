@@ -13,6 +13,7 @@ from cockpit.terminal.terminal_app import TerminalApp
 
 if TYPE_CHECKING:
     from cockpit.terminal.terminal import Terminal
+    from cockpit.ui.panels.comparing.screen import CompareScreen
 
 
 class ScreenApp(TerminalApp, inherit_bindings=False):
@@ -36,6 +37,12 @@ class ScreenApp(TerminalApp, inherit_bindings=False):
     def on_mount(self) -> None:
         """Remember the event loop."""
         self._events = asyncio.get_running_loop()
+
+    def on_compare_screen_keys_asked(self, message: CompareScreen.KeysAsked) -> None:
+        """Show the keys of a comparison."""
+        from cockpit.ui.screens.help import KeyMapScreen  # noqa: PLC0415 - it imports every panel
+
+        self.push_screen(KeyMapScreen(message.keys))
 
     def signalled(self, number: int) -> None:
         """Handle a signal; called by its handler, at any moment."""

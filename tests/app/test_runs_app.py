@@ -189,6 +189,10 @@ async def test_marked_runs_are_compared(runs_dir: Path) -> None:
         await stage.press("space", "down", "space", "c")
         await stage.until(lambda: isinstance(stage.app.screen, CompareScreen))
         await stage.seen("[charts]   config    interventions", "tiny-0002 | tiny-0000")
+        await stage.press("question_mark")
+        await stage.seen("go by step, epoch, samples or running time")
+        await stage.press("escape", "escape")
+        await stage.seen("[charts]   config    interventions")
         await stage.press("q")
         await stage.until(lambda: not isinstance(stage.app.screen, CompareScreen))
         assert "2 marked," in stage.text

@@ -8,9 +8,11 @@ import pytest
 from textual.app import App
 
 from cockpit.app.compare_app import CompareApp
+from cockpit.preferences.keymap import KEYS
 from cockpit.preferences.settings import Settings
 from cockpit.preferences.themes import DARK, THEMES
 from cockpit.ui.panels.charts.chart import ChartView
+from cockpit.ui.panels.comparing.keys import comparison_keys, hints
 from cockpit.ui.panels.comparing.screen import CompareScreen
 from engine.errors import UserError
 from tests.panels.comparing.pairs import record_pair
@@ -52,6 +54,60 @@ async def test_charts_axes_and_tables_are_a_key_away_and_the_runs_are_only_read(
         await pilot.press("q")
         await pilot.pause()
     assert not app.is_running and contents(directories) == before
+
+
+async def test_its_keys_are_listed_and_a_key_of_a_run_says_that_it_is_not_here(directories: list[Path]) -> None:
+    screen = CompareScreen(directories)
+    app = CompareApp(screen, Settings())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        for key in ("question_mark", "f1"):
+            await pilot.press(key)
+            await pilot.pause()
+            assert app.screen is not screen and "go by step, epoch, samples or running time" in text_of(app.screen)
+            assert "pause" not in text_of(app.screen)
+            await pilot.press("escape")
+            await pilot.pause()
+        await pilot.press("space")
+        await pilot.pause()
+        assert text_of(screen).splitlines()[-1].strip() == "pause/resume: not in a comparison"
+        theme = app.theme
+        await pilot.press("t")
+        await pilot.pause()
+        assert app.theme != theme and text_of(screen).splitlines()[-1].strip().startswith("q leave  ? keys")
+
+
+async def test_escape_removes_a_cursor_and_never_leaves(directories: list[Path]) -> None:
+    screen = CompareScreen(directories)
+    app = CompareApp(screen, Settings())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        await pilot.press("right", "right", "escape", "escape", "escape")
+        await pilot.pause()
+        assert app.screen is screen and "by step  charts" in text_of(screen)
+        await pilot.press("ctrl+c")
+        await pilot.pause()
+    assert not app.is_running
+
+
+async def test_a_picture_of_it_is_saved_in_the_current_directory(
+    directories: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    screen = CompareScreen(directories)
+    app = CompareApp(screen, Settings())
+    async with app.run_test(size=(120, 24)) as pilot:
+        await pilot.pause()
+        await pilot.press("S")
+        await pilot.pause()
+        assert "screenshot: " in text_of(screen).splitlines()[-1] and (tmp_path / "compare-charts.svg").exists()
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 100, 200])
+def test_as_many_keys_are_shown_as_fit(width: int) -> None:
+    said = hints(comparison_keys(KEYS), width)
+    assert said.startswith("q leave") and len(said) <= width
+    assert all(" " in piece for piece in said.split("  "))
 
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 50), (40, 10), (10, 3)])

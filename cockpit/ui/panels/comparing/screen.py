@@ -10,34 +10,22 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import ContentSwitcher, Static
 
 from cockpit.charts.columns.window import AxisKind
-from cockpit.preferences.key_binding import KeyBinding, shown
-from cockpit.preferences.key_names import bound_as
-from cockpit.preferences.keymap import KEYS, lookup
+from cockpit.preferences.key_binding import KeyBinding
 from cockpit.preferences.settings import Settings
+from cockpit.preferences.themes import next_theme
 from cockpit.text.format import escape_control
 from cockpit.ui.panels.comparing.board import ComparisonBoard
+from cockpit.ui.panels.comparing.keys import HELP, TABS, actions_of, comparison_keys, hints
 from cockpit.ui.panels.comparing.runs import open_runs
 from cockpit.ui.panels.comparing.tables import config_rows, fitted, intervention_rows
 from engine.errors import UserError
 
-_TABS: Final[Mapping[str, str]] = {"show_charts": "charts", "show_run": "config", "show_preview": "interventions"}
-"""The keys of the main screen's first tabs show those of a comparison."""
-_SHOWN: Final = (
-    "x_axis",
-    "smoothing",
-    "log_scale",
-    "lock_range",
-    "choose_metrics",
-    "maximise",
-    "zoom_in",
-    "next_chart",
-)
 _POLL_SECONDS: Final = 0.5
-_LEAVES: Final = ("q", "escape", "ctrl+c")
 
 
 class CompareScreen(ModalScreen[None], inherit_bindings=False):
@@ -45,6 +33,13 @@ class CompareScreen(ModalScreen[None], inherit_bindings=False):
 
     Any app may push it. It begins with the charts of `metrics`, `None` for all, on the axis `kind`.
     """
+
+    class KeysAsked(Message):
+        """The user asks for all keys, which are `keys`."""
+
+        def __init__(self, keys: Sequence[KeyBinding]) -> None:
+            super().__init__()
+            self.keys = keys
 
     AUTO_FOCUS = ""
     DEFAULT_CSS: ClassVar[str] = """
@@ -74,8 +69,9 @@ class CompareScreen(ModalScreen[None], inherit_bindings=False):
         if without is not None:
             self._close_runs()
             raise UserError(f"the run {without!r} has no {kind} to draw over: leave out --x")
-        self._keys = settings.keys
-        self._actions = actions_of(settings.keys)
+        self._keys = comparison_keys(settings.keys)
+        self._actions = actions_of(self._keys)
+        self._elsewhere = actions_of(settings.keys)
         self._board = ComparisonBoard(self._runs, marker=settings.marker, metrics=metrics, kind=kind)
         self._board.id = "compare-charts"
         self._tabs = Static(id="compare-tabs", markup=False)
@@ -90,7 +86,7 @@ class CompareScreen(ModalScreen[None], inherit_bindings=False):
             yield self._board
             for name, text in self._texts.items():
                 yield VerticalScroll(text, id=f"compare-{name}")
-        yield Static(self._hints(), id="compare-keys", markup=False)
+        yield Static(id="compare-keys", markup=False)
 
     def on_mount(self) -> None:
         """Draw after the first layout, and follow the runs that live."""
@@ -106,28 +102,57 @@ class CompareScreen(ModalScreen[None], inherit_bindings=False):
             run.close()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Fit the tables to the new width."""
+        """Fit the tables and the keys to the new width."""
+        self._answer("")
         self.call_after_refresh(self._fill)
 
     def on_key(self, event: events.Key) -> None:
-        """Run the action of a key; escape removes a cursor before it leaves."""
-        action = self._actions.get(event.key)
-        if event.key in _LEAVES and not (action == "clear_cursor" and self._board.has_cursor):
+        """Run the action of a key, or say that a comparison does not have it; escape only removes a cursor."""
+        key = self._actions.get(event.key)
+        elsewhere = self._elsewhere.get(event.key)
+        if event.key == "ctrl+c":
             event.stop()
             self.dismiss()
-        elif action is not None:
+        elif key is not None:
             event.stop()
             event.prevent_default()
-            self._dispatch(action)
+            self._answer("")
+            self._dispatch(key.action)
+        elif elsewhere is not None:
+            self._answer(f"{elsewhere.label}: not in a comparison")
 
     def _dispatch(self, action: str) -> None:
-        if action in _TABS:
-            self._show_tab(_TABS[action])
-        elif action in ("next_tab", "previous_tab"):
-            names = list(_TABS.values())
-            self._show_tab(names[(names.index(self._tab) + (1 if action == "next_tab" else -1)) % len(names)])
-        elif self._tab == "charts" and self._board.dispatch(action):
-            self._say()
+        match action:
+            case "quit":
+                self.dismiss()
+            case "theme":
+                self.app.theme = next_theme(self.app.theme)
+            case "screenshot":
+                self._save_screenshot()
+            case _ if action in HELP:
+                self.post_message(self.KeysAsked(self._keys))
+            case _ if action in TABS:
+                self._show_tab(TABS[action])
+            case "next_tab" | "previous_tab":
+                names = list(TABS.values())
+                self._show_tab(names[(names.index(self._tab) + (1 if action == "next_tab" else -1)) % len(names)])
+            case _ if self._tab == "charts" and self._board.dispatch(action):
+                self._say()
+            case _:
+                pass
+
+    def _save_screenshot(self) -> None:
+        try:
+            path = self.app.save_screenshot(f"compare-{self._tab}.svg", str(Path.cwd()))
+        except OSError as error:
+            self._answer(f"no screenshot: {error.strerror}")
+        else:
+            self._answer(f"screenshot: {path}")
+
+    def _answer(self, said: str) -> None:
+        """Show a sentence in the bottom line until the next key, or the keys for an empty one."""
+        width = max(self.size.width - 2, 0)
+        self.query_one("#compare-keys", Static).update(escape_control(said) or hints(self._keys, width))
 
     def _show_tab(self, name: str) -> None:
         self._tab = name
@@ -157,26 +182,14 @@ class CompareScreen(ModalScreen[None], inherit_bindings=False):
     def _say(self) -> None:
         """Write the tabs, the runs and the state of the charts, if they differ from what is shown."""
         names = " | ".join(escape_control(run.name) for run in self._runs)
-        tabs = "  ".join(f"[{name}]" if name == self._tab else f" {name} " for name in _TABS.values())
+        tabs = "  ".join(f"[{name}]" if name == self._tab else f" {name} " for name in TABS.values())
         said = f"{tabs}   {self._board.said}   {names}" if self._tab == "charts" else f"{tabs}   {names}"
         if said != self._said:
             self._said = said
             self._tabs.update(Content(said))
-
-    def _hints(self) -> str:
-        tabs = "/".join(shown(lookup(action, self._keys)) for action in _TABS)
-        keys = [lookup(action, self._keys) for action in _SHOWN]
-        named = [f"{shown(key)} {key.label}" for key in keys if key.keys]
-        return "  ".join(["q leave", f"{tabs} tabs", *named])
 
 
 _NONE: Final[Mapping[str, str]] = {
     "config": "the configurations of the runs are the same",
     "interventions": "no run had an intervention",
 }
-
-
-def actions_of(keys: Sequence[KeyBinding] = KEYS) -> dict[str, str]:
-    """Return the actions of the charts and tabs by Textual's names of their keys."""
-    rows = [key for key in keys if key.group in ("charts", "look")]
-    return {bound_as(name): key.action for key in rows for name in key.keys}
