@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from cockpit.charts.annotations.captions import heat_label, legend_of, tags_of, title_of
+from cockpit.charts.annotations.captions import heat_row, legend_of, tags_of, title_of
 from cockpit.charts.annotations.levels import levels_of, placed
 from cockpit.charts.chart_specs import Spec, chance_of, is_sparse, letter_of, slot_of
 from cockpit.charts.columns.source import Columns, Source
@@ -19,7 +19,7 @@ from cockpit.charts.draw.heat import heat_scale, scale_key
 from cockpit.charts.draw.layout import Layout
 from cockpit.charts.inputs import ChartInputs, Options
 from cockpit.charts.scale import Scale
-from cockpit.charts.scene import Body, ChartScene, Curve, Heat, HeatRow, LineChart, Pane, Stack
+from cockpit.charts.scene import Body, ChartScene, Curve, Heat, LineChart, Pane, Stack
 from cockpit.charts.view import whole_run
 from engine.protocol.record import record
 
@@ -39,11 +39,13 @@ def build(spec: Spec, options: Options, feed: ChartInputs, layout: Layout, glyph
     per_cell = glyphs.across if spec.kind == "lines" else 1
     panes: list[Pane] = []
     for number, (plot, window) in enumerate(zip(layout.plots, _windows(feed, layout, glyphs), strict=False)):
-        columns = _PlotColumns(feed.source, window, plot.width, per_cell, layout.gutter)
+        columns = _PlotColumns(feed.source, window, plot.width, per_cell)
         locked = options.locked[min(number, len(options.locked) - 1)] if options.locked else None
         body = _body(spec, options, feed, metrics, columns, locked)
         panes.append(Pane(window, body, feed.marks, feed.view.cursor))
-    scene = ChartScene(title_of(spec, options, feed, metrics), tuple(panes), tags=tags_of(spec, options, panes, feed))
+    scene = ChartScene(
+        title_of(spec, options, feed, metrics), tuple(panes), tags=tags_of(spec, options, panes, feed, glyphs)
+    )
     if feed.source.last_step == 0 or not metrics:
         return replace(scene, note="no values yet")
     if panes and isinstance(heat := panes[0].body, Heat):
@@ -71,7 +73,6 @@ class _PlotColumns:
     window: ColumnWindow
     width: int
     per_cell: int
-    gutter: int
 
     @property
     def count(self) -> int:
@@ -95,8 +96,7 @@ def _body(
         return LineChart(())
     found = columns.of(metrics)
     if spec.kind == "heat":
-        labels = [heat_label(metric, metrics, feed, columns.gutter - 1) for metric in metrics]
-        rows = tuple(HeatRow(label, found[metric]) for label, metric in zip(labels, metrics, strict=True))
+        rows = tuple(heat_row(metric, metrics, feed, found[metric]) for metric in metrics)
         return Heat(rows, locked or heat_scale([row.columns for row in rows], columns.count))
     curves = tuple(
         Curve(

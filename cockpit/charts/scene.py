@@ -73,10 +73,12 @@ class Stack:
 
 @record
 class HeatRow:
-    """One row of a heat strip (one column per cell)."""
+    """One row of a heat strip (one column per cell): a module's name, its shortest unique one, and its value."""
 
     label: str
     columns: Columns
+    short: str
+    value: str
 
 
 @record

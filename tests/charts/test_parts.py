@@ -232,7 +232,7 @@ def terms_legend(width: int, rows: int) -> str:
         for at, name in enumerate(TERMS)
     ]
     canvas = Canvas(width, rows)
-    draw_legend(canvas, Area(0, 0, width, rows), items)
+    draw_legend(canvas, Area(0, 0, width, rows), items, BRAILLE)
     return " ".join(line.strip() for line in canvas.lines())
 
 
@@ -261,10 +261,10 @@ def test_levels_go_before_values_and_values_before_names() -> None:
 def test_names_are_cut_before_curves_are_left_out_of_the_legend() -> None:
     items = [LegendItem(letter, 0, f"a long name of {letter}", "0.5", "1.1", letter * 6) for letter in "abc"]
     canvas = Canvas(60, 1)
-    draw_legend(canvas, Area(0, 0, 60, 1), items)
+    draw_legend(canvas, Area(0, 0, 60, 1), items, BRAILLE)
     assert canvas.lines()[0].count("/1.1") == 3
     small = Canvas(20, 1)
-    draw_legend(small, Area(0, 0, 20, 1), items)
+    draw_legend(small, Area(0, 0, 20, 1), items, BRAILLE)
     assert small.lines()[0].rstrip().endswith("+2")
 
 

@@ -1,4 +1,4 @@
-"""Texts of a chart: its title, its tags, its legend, and the labels of a heat map's rows."""
+"""Texts of a chart: its title, its tags, its legend, and the names and values of a heat map's rows."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Final
 
 from cockpit.charts.annotations.past import at_step
 from cockpit.charts.chart_specs import Spec, chance_of, label_of, letter_of, short_label, slot_of
+from cockpit.charts.columns.source import Columns
+from cockpit.charts.draw.glyphs import Glyphs
 from cockpit.charts.inks import Ink
 from cockpit.charts.inputs import ChartInputs, Options
-from cockpit.charts.scene import LegendItem, LineChart, Pane, Stack
+from cockpit.charts.scene import HeatRow, LegendItem, LineChart, Pane, Stack
 from cockpit.charts.ticks import compact, narrow
 
 _MAX_NAME: Final = 24
@@ -21,17 +23,11 @@ def _value(feed: ChartInputs, metric: str) -> float | None:
     return feed.source.newest(metric) if cursor is None else feed.source.at(metric, cursor)
 
 
-def heat_label(metric: str, metrics: tuple[str, ...], feed: ChartInputs, width: int) -> str:
-    """Return a module's name and value if both fit, else the name, shortened if needed."""
+def heat_row(metric: str, metrics: tuple[str, ...], feed: ChartInputs, columns: Columns) -> HeatRow:
+    """Return the row of a module with its value at the cursor, or its newest one."""
     labels = [label_of(other, metrics) for other in metrics]
     name, value = label_of(metric, metrics), _value(feed, metric)
-    short = short_label(name, labels)
-    shown = "" if value is None else narrow(value, 6)
-    room = width - 7
-    fitting = next((text for text in (name, short) if len(text) <= room), None)
-    if fitting is not None:
-        return f"{fitting:<{room}} {shown:>6}"
-    return name if len(name) <= width else short
+    return HeatRow(name, columns, short_label(name, labels), "" if value is None else narrow(value, 6))
 
 
 def legend_of(spec: Spec, feed: ChartInputs, metrics: tuple[str, ...]) -> tuple[LegendItem, ...]:
@@ -71,12 +67,12 @@ def title_of(spec: Spec, options: Options, feed: ChartInputs, metrics: tuple[str
     return f"{spec.title} / chance level" if has_levels else spec.title
 
 
-def tags_of(spec: Spec, options: Options, panes: list[Pane], feed: ChartInputs) -> tuple[str, ...]:
+def tags_of(spec: Spec, options: Options, panes: list[Pane], feed: ChartInputs, glyphs: Glyphs) -> tuple[str, ...]:
     """Return the tags of a chart, those that are dropped first for lack of room at the beginning."""
     body = panes[0].body if panes else None
     tags: list[str] = []
     if isinstance(body, LineChart):
-        tags += [f"below {_shortened(under.name)}" for under in feed.under if body.under]
+        tags += [f"below {glyphs.cut(under.name, _MAX_NAME)}" for under in feed.under if body.under]
         tags += [level.text for level in body.levels if level.ink != Ink.CHANCE]
     if feed.axis is not None:
         tags.append(feed.axis.kind)
@@ -89,7 +85,3 @@ def tags_of(spec: Spec, options: Options, panes: list[Pane], feed: ChartInputs) 
     if feed.recent and panes:
         tags.append(f"newest {round(panes[-1].window.span)} steps")
     return tuple(tags)
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 3]}..."

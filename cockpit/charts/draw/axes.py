@@ -51,7 +51,7 @@ def _draw_value_axis(canvas: Canvas, area: Area, drawn: AxisSpace, room: int, gl
     x = area.x - 1
     canvas.column(x, area.y, area.height, glyphs.frame.down, Ink.FAINT)
     for row, label in drawn.labels:
-        text = label[:room]
+        text = glyphs.cut(label, room)
         canvas.write(x - len(text), area.y + row, text, drawn.ink)
         canvas.write(x, area.y + row, glyphs.frame.tick_y, Ink.FAINT)
 

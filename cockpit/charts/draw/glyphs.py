@@ -66,6 +66,14 @@ class Glyphs:
     """Fills of a cell from below, evenly spaced, the last one full."""
     fills: str
     """Solid fills that differ without colour, one per curve."""
+    dots: str
+    """The end of a text that was cut."""
+
+    def cut(self, text: str, width: int) -> str:
+        """Return a text in at most `width` characters, with dots in place of what does not fit."""
+        if len(text) <= width:
+            return text
+        return (text[: max(width - len(self.dots), 0)] + self.dots)[: max(width, 0)]
 
 
 _BOX: Final = Frame("╭╮╯╰", "─", "│", "╰", "┴", "┤")
@@ -98,6 +106,7 @@ BRAILLE: Final = Glyphs(
     shades=" ░▒▓█",
     eighths="▁▂▃▄▅▆▇█",
     fills="█" * 8,
+    dots="…",
 )
 BLOCK: Final = replace(
     BRAILLE,
@@ -134,5 +143,6 @@ ASCII: Final = Glyphs(
     shades=" .:*#",
     eighths="#",
     fills="#=+:*-.%",
+    dots="...",
 )
 MARKERS: Final[dict[Marker, Glyphs]] = {"braille": BRAILLE, "block": BLOCK, "ascii": ASCII}

@@ -14,25 +14,42 @@ from cockpit.charts.draw.canvas import SPACE, Area, Canvas, on_paper
 from cockpit.charts.draw.glyphs import Glyphs
 from cockpit.charts.inks import NUM_HEATS, Ink
 from cockpit.charts.scale import Scale, middle_of
-from cockpit.charts.scene import Heat
+from cockpit.charts.scene import Heat, HeatRow
 from cockpit.charts.ticks import compact
 
 _MAX_THICKNESS: Final = 3
+_VALUE_WIDTH: Final = 6
+_LEAST_NAME: Final = 5
+"""A name in fewer columns cannot be told from others: it is shown without its value."""
 _OUTSIDE: Final = 1.5
 """Percent of the values at each end that do not widen the scale."""
 
 
-def draw_heat(canvas: Canvas, area: Area, body: Heat, glyphs: Glyphs) -> AxisSpace:
-    """Draw as many rows as fit, equally thick, and count those left out. Columns: area width."""
+def draw_heat(canvas: Canvas, area: Area, body: Heat, glyphs: Glyphs, room: int) -> AxisSpace:
+    """Draw as many rows as fit, equally thick, and count those left out; labels have `room` characters.
+
+    Columns: area width.
+    """
     part = band([row.columns for row in body.rows], area.width, log=True)
     num_rows = len(body.rows)
     thickness = min(max(area.height // max(num_rows, 1), 1), _MAX_THICKNESS)
     shown = num_rows if num_rows * thickness <= area.height else area.height - 1
-    labels = [(k * thickness + (thickness - 1) // 2, row.label) for k, row in enumerate(body.rows[:shown])]
+    labels = [
+        (k * thickness + (thickness - 1) // 2, _label(row, room, glyphs)) for k, row in enumerate(body.rows[:shown])
+    ]
     if shown < num_rows:
         labels.append((area.height - 1, f"+{num_rows - shown} more"))
     _fill(canvas, Area(area.x, area.y, area.width, shown * thickness), part, body.scale, glyphs)
     return AxisSpace(tuple(labels), part.nan_C, part.inf_C)
+
+
+def _label(row: HeatRow, room: int, glyphs: Glyphs) -> str:
+    """Return a module's name with its value; in little room a cut name, in less the name alone."""
+    for_name = room - _VALUE_WIDTH - 1
+    name = next((name for name in (row.label, row.short) if len(name) <= for_name), "")
+    if not name and for_name < _LEAST_NAME:
+        return row.label if len(row.label) <= room else row.short
+    return f"{name or glyphs.cut(row.short, for_name):<{for_name}} {row.value:>{_VALUE_WIDTH}}"
 
 
 def heat_scale(columns: Sequence[Columns], count: int) -> Scale:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from cockpit.charts.draw.canvas import Area, Canvas
@@ -20,7 +21,7 @@ def draw_title(canvas: Canvas, scene: ChartScene, glyphs: Glyphs, *, framed: boo
     width, height = canvas.width, canvas.height
     if not framed:
         if height and not scene.legend:
-            canvas.write(0, 0, scene.title[:width], Ink.TITLE)
+            canvas.write(0, 0, glyphs.cut(scene.title, width), Ink.TITLE)
         return
     ink = Ink.FRAME_FOCUS if scene.focused else Ink.FRAME
     frame = glyphs.frame
@@ -29,7 +30,7 @@ def draw_title(canvas: Canvas, scene: ChartScene, glyphs: Glyphs, *, framed: boo
     canvas.write(0, height - 1, low_left + frame.across * (width - 2) + low_right, ink)
     canvas.column(0, 1, height - 2, frame.down, ink)
     canvas.column(width - 1, 1, height - 2, frame.down, ink)
-    title = f" {scene.title[: width - 6]} "
+    title = f" {glyphs.cut(scene.title, width - 6)} "
     end = canvas.write(2, 0, title, Ink.TITLE)
     x = width - 2
     for tag in reversed(scene.tags):
@@ -39,17 +40,25 @@ def draw_title(canvas: Canvas, scene: ChartScene, glyphs: Glyphs, *, framed: boo
         canvas.write(x, 0, f" {tag} ", Ink.LABEL)
 
 
-def draw_legend(canvas: Canvas, area: Area, items: Sequence[LegendItem], key: Sequence[Piece] = ()) -> None:
+def draw_legend(
+    canvas: Canvas, area: Area, items: Sequence[LegendItem], glyphs: Glyphs, key: Sequence[Piece] = ()
+) -> None:
     """Draw every curve's letter, name, value and chance level, in the fullest form that fits.
 
     Chance levels are left out first, then values; names stay unique. If even names do not fit, the others are counted.
-    A `key` replaces the first row.
+    The name of a single curve is cut. A `key` replaces the first row.
     """
     if not area.height:
         return
     canvas.write_pieces(area.x + 1, area.y, key, area.width - 1)
     if items and not key:
-        _draw_items(canvas, area, items)
+        _draw_items(canvas, area, [_cut(items[0], area.width - 1, glyphs)] if len(items) == 1 else items)
+
+
+def _cut(item: LegendItem, width: int, glyphs: Glyphs) -> LegendItem:
+    """Return a curve with so much of its name that its value fits too."""
+    needed = sum(len(text) for text, _ in _item(item, _FORMS[0]))
+    return replace(item, label=glyphs.cut(item.label, max(len(item.label) - max(needed - width, 0), 0)))
 
 
 def _draw_items(canvas: Canvas, area: Area, items: Sequence[LegendItem]) -> None:

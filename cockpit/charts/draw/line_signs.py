@@ -131,16 +131,23 @@ def _draw_piece(plot: LinePlot, columns: slice, place: float, ink: Ink) -> None:
 
 
 def _name_level(plot: LinePlot, level: Level, first: int, empty_YX: NDArray[np.bool_]) -> None:
-    """Write a level's name over free cells of its line from column `first` on, with an arrow if it is off the axis."""
+    """Write a level's name over free cells of its line from column `first` on, or before the line.
+
+    A level off the axis has an arrow.
+    """
     place, signs = plot.scale.height(level.value), plot.glyphs.signs
     if math.isnan(place):
         return
     arrow = f" {signs.below}" if place < 0 else f" {signs.above}" if place > 1 else ""
     row = plot.row(min(max(place, 0.0), 1.0))
-    names = (f" {text}{arrow} " for text in (level.text, level.short) if text)
-    places = ((name, start) for name in names for start in (plot.area.width - len(name) - 1, first + 1))
+    names = [f" {text}{arrow} " for text in (level.text, level.short) if text]
+    on_line = [(name, start) for name in names for start in (plot.area.width - len(name) - 1, first + 1)]
+    before = [(name, first - len(name)) for name in names]  # for a line that begins near the right edge
+    places = [*((name, start) for name, start in on_line if start >= first), *before]
     free = (
-        (name, start) for name, start in places if start >= first and empty_YX[row, start : start + len(name)].all()
+        (name, start)
+        for name, start in places
+        if 0 <= start <= plot.area.width - len(name) and empty_YX[row, start : start + len(name)].all()
     )
     for name, start in islice(free, 1):
         plot.canvas.write(plot.area.x + start, plot.area.y + row, name, level.ink)

@@ -61,11 +61,11 @@ def _arranged(spec: Spec, options: Options, feed: ChartInputs, size: tuple[int, 
 def _drawn(scene: ChartScene, size: tuple[int, int], layout: Layout, glyphs: Glyphs) -> Canvas:
     canvas = Canvas(*size)
     draw_title(canvas, scene, glyphs, framed=layout.framed)
-    draw_legend(canvas, layout.legend, scene.legend, scene.key)
+    draw_legend(canvas, layout.legend, scene.legend, glyphs, scene.key)
     for pane, area in zip(scene.panes, layout.plots, strict=False):
         if area.width > 0 and area.height > 0:
             _draw_pane(canvas, pane, area, layout, glyphs)
-            _draw_note(canvas, scene.note, area)
+            _draw_note(canvas, glyphs.cut(scene.note, area.width), area)
     return canvas
 
 
@@ -80,7 +80,7 @@ def _draw_pane(canvas: Canvas, pane: Pane, area: Area, layout: Layout, glyphs: G
         draw_marks(canvas, Area(area.x, area.y, area.width, rows), pane, glyphs)
         below = Area(area.x, area.y + rows, area.width, area.height - rows)
         drawn = (
-            draw_heat(canvas, below, body, glyphs)
+            draw_heat(canvas, below, body, glyphs, layout.gutter - 1)
             if isinstance(body, Heat)
             else draw_stack(canvas, below, body, glyphs)
         )
@@ -93,5 +93,4 @@ def _draw_pane(canvas: Canvas, pane: Pane, area: Area, layout: Layout, glyphs: G
 
 def _draw_note(canvas: Canvas, note: str, area: Area) -> None:
     if note:
-        text = note[: area.width]
-        canvas.write(area.x + (area.width - len(text)) // 2, area.y + area.height // 2, text, Ink.FAINT)
+        canvas.write(area.x + (area.width - len(note)) // 2, area.y + area.height // 2, note, Ink.FAINT)

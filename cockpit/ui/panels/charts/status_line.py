@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from textual.content import Content
 from textual.widgets import Static
@@ -13,6 +14,9 @@ from cockpit.charts.draw.glyphs import Glyphs
 from cockpit.charts.inputs import ChartInputs
 from cockpit.charts.ticks import step_label
 from cockpit.charts.view import recorded
+
+_LEAST_MARK: Final = 24
+"""Columns for the mark before a part of the view is left out."""
 
 
 class ChartStatus(Static):
@@ -33,16 +37,16 @@ class ChartStatus(Static):
     def show(self, feed: ChartInputs, glyphs: Glyphs, pages: str) -> None:
         """Show the mark nearest to the cursor, or the newest, on the left and the view on the right."""
         width, left = self.content_size.width, marked(feed, glyphs)
-        right = fitting([part for part in (*facts(feed), pages) if part], width - len(left) - 2)
+        parts = [part for part in (*facts(feed), pages) if part]
+        right = fitting(parts, width - min(len(left), _LEAST_MARK) - 2)
         if (left, right, width) == self._shown:
             return
         self._shown = (left, right, width)
         room = width - len(right) - 2
         if room < 12:
-            self.update(Content(right if len(right) <= width else left[:width]), layout=False)
+            self.update(Content(right if len(right) <= width else glyphs.cut(left, width)), layout=False)
             return
-        left = left if len(left) <= room else f"{left[: room - 3]}..."
-        self.update(Content(f"{left:<{room}}  {right}"), layout=False)
+        self.update(Content(f"{glyphs.cut(left, room):<{room}}  {right}"), layout=False)
 
 
 def fitting(parts: Sequence[str], room: int) -> str:
