@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from engine.journal.task_meta import TASK
 from engine.protocol import commands as c
 from engine.protocol import events as e
+from engine.protocol.task_spec import Metric
+from engine.protocol.wire import spec_to_json
+from engine.tasks.person.spec import SPEC
 from tests.dialogs.screen import SIZE, press, raise_alert, rows
 
 
@@ -21,6 +27,19 @@ async def test_checkpoints_are_listed_newest_first_with_what_is_known_of_them(ru
         assert "Steering is kept" in screen.box
         await press(pilot, "enter")
         assert screen.answer() == [c.Rollback("step-00000040.pt")]
+
+
+async def test_the_title_of_the_score_above_the_checkpoints_is_whole(run, open_screen):
+    run.journal.set_meta(
+        TASK, spec_to_json(replace(SPEC, metrics=(Metric("accuracy", low=0, high=1),), score="accuracy"))
+    )
+    run.observe()
+    screen = open_screen()
+    async with screen.run_test(size=SIZE) as pilot:
+        await press(pilot, "r")
+        (head,) = (line for line in screen.box.splitlines() if " loss " in line)
+        row = rows(screen)[0]
+        assert head.index(" accuracy ") + 9 == row.index(" 0.34 ") + 5, "the values are below the title"
 
 
 async def test_a_checkpoint_written_meanwhile_joins_the_list(run, open_screen):

@@ -25,6 +25,9 @@ from engine.protocol.events import PhaseDemoted, Status
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import TaskSpec
 
+_LEAST_TITLE, _MOST_TITLE = 7, 16
+"""Columns of the score in the list of checkpoints, whose title is whole unless it is very long."""
+
 
 def rollback(situation: Situation) -> Plan:
     """Open the list of checkpoints, or roll back to the one that the argument names."""
@@ -33,18 +36,18 @@ def rollback(situation: Situation) -> Plan:
         return Send(c.Rollback(situation.argument))
     if not situation.state.checkpoints:
         return Reason("no checkpoint exists yet: c writes one")
+    width = min(max(len(session.spec.score_title), _LEAST_TITLE), _MOST_TITLE)
 
     def choices() -> Sequence[Choice]:
         state = session.state or situation.state
         found = checkpoints_of(state, session.entries)
         return tuple(
-            Choice(_checkpoint_row(checkpoint, state, situation.now), c.Rollback(checkpoint.name))
+            Choice(_checkpoint_row(checkpoint, state, situation.now, width), c.Rollback(checkpoint.name))
             for checkpoint in found
         )
 
-    explain = (
-        f"   {'step':>8} {'back':>7} {'loss':>8} {session.spec.score_title or '-':>7.7}  {'kind':10} {'good':6} age"
-    )
+    score = f"{session.spec.score_title or '-':>{width}.{width}}"
+    explain = f"   {'step':>8} {'back':>7} {'loss':>8} {score}  {'kind':10} {'good':6} age"
     return Open(
         lambda: MenuDialog(session, "Roll back: steering is kept", choices, explain=lambda: explain, inline=False)
     )
@@ -142,10 +145,11 @@ def _incident(situation: Situation) -> Incident | None:
     return incidents.newest
 
 
-def _checkpoint_row(checkpoint: Checkpoint, state: RunState, now: float) -> str:
+def _checkpoint_row(checkpoint: Checkpoint, state: RunState, now: float, width: int) -> str:
+    """Return the row of a checkpoint with its score in `width` columns."""
     step = "?" if checkpoint.step is None else str(checkpoint.step)
     back = "?" if checkpoint.step is None else str(state.step - checkpoint.step)
     good = f"{PASS} last" if checkpoint.name == state.good_checkpoint else PASS if checkpoint.good else "-"
     age = "-" if checkpoint.saved_at is None else duration(max(now - checkpoint.saved_at, 0.0))
-    measured = f"{number(checkpoint.loss):>8} {number(checkpoint.score, 3):>7}"
+    measured = f"{number(checkpoint.loss):>8} {number(checkpoint.score, 3):>{width}}"
     return f"{step:>8} {back:>7} {measured}  {checkpoint.kind or '-':10} {good:6} {age}"
