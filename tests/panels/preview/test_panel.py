@@ -18,7 +18,8 @@ from cockpit.session.session import Session
 from cockpit.ui.panels.preview import graphics_support
 from cockpit.ui.panels.preview.gallery import Gallery
 from cockpit.ui.panels.preview.graphics_support import cell_size, image_widget, protocol_of
-from cockpit.ui.panels.preview.half_blocks import MIN_COLUMNS, grid_for, half_blocks
+from cockpit.ui.panels.preview.half_blocks import MIN_COLUMNS, captions, grid_for, half_blocks
+from cockpit.ui.panels.preview.half_blocks import Grid as PictureGrid
 from cockpit.ui.panels.preview.layers import (
     FALSE_NEGATIVE,
     FALSE_POSITIVE,
@@ -287,6 +288,20 @@ def test_pictures_use_the_room_there_is(room: str, count: int, aspect: float) ->
 def test_six_square_pictures_in_the_usual_terminals(room: str, grid: tuple[int, int, int, int]) -> None:
     found = grid_for(6, *ROOMS[room], 1.0)
     assert (found.across, found.down, found.width, found.height) == grid
+
+
+def test_captions_are_cut_with_a_sign_and_the_last_one_counts_the_layers_without_room() -> None:
+    layers = layers_of(region(), PALETTE)
+    names = captions(PictureGrid(2, 1, 6, 4), layers, layers[:2], "…")
+    assert names == ["predi…", f"tr… +{len(layers) - 2}"]
+    assert captions(PictureGrid(2, 2, 30, 4), layers, layers, "…") == [layer.name for layer in layers]
+
+
+async def test_all_layers_say_how_many_have_no_room(pictured: RecordedRun, open_session: Open) -> None:
+    stage = Stage(PreviewPanel(), open_session())
+    async with stage.run_test(size=(80, 17)) as pilot:
+        await pilot.pause()
+        assert "[all]" in stage.shown and " +" in stage.shown
 
 
 async def test_a_low_panel_shows_pictures_over_its_whole_width(pictured: RecordedRun, open_session: Open) -> None:

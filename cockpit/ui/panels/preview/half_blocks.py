@@ -88,6 +88,17 @@ def shown_in(grid: Grid, layers: Sequence[Layer], *, strip: bool) -> Sequence[La
     return [*(layers[at] for at in taken), layers[-1]]
 
 
+def captions(grid: Grid, layers: Sequence[Layer], shown: Sequence[Layer], dots: str) -> list[str]:
+    """Return the names of the shown layers in the width of their pictures; the last one counts those without room."""
+    hidden = len(layers) - len(shown)
+    counts = [""] * (len(shown) - 1) + [f" +{hidden}" if hidden else ""]
+    return [_cut(layer.name, grid.width - len(count), dots) + count for layer, count in zip(shown, counts, strict=True)]
+
+
+def _cut(text: str, width: int, dots: str) -> str:
+    return text if len(text) <= width else (text[: max(width - 1, 0)] + dots)[: max(width, 0)]
+
+
 def _grid(count: int, down: int, width: int, height: int, aspect: float) -> Grid:
     """Return the grid of `count` pictures in `down` rows; its width is 0 or less if there is no room."""
     across = -(-count // down)
@@ -97,7 +108,7 @@ def _grid(count: int, down: int, width: int, height: int, aspect: float) -> Grid
 
 
 class Pictures(Widget):
-    """Layers next to each other, as many as fit, each under its name."""
+    """Layers next to each other, as many as fit, each under its name; the last name counts the others."""
 
     ALLOW_SELECT = False
     DEFAULT_CSS = """
@@ -139,10 +150,11 @@ class Pictures(Widget):
         layout = strip_grid if self._is_strip else grid_for
         grid = layout(len(self._layers), width, height, pixels[0] / pixels[1])
         shown = shown_in(grid, self._layers, strip=self._is_strip)
+        names = captions(grid, self._layers, shown, "." if self._letters else "…")
         rows: list[Strip] = []
         for start in range(0, len(shown), grid.across):
             band = shown[start : start + grid.across]
-            titles = "".join(f"{layer.name[: grid.width]:<{grid.width + _GAP}}" for layer in band)
+            titles = "".join(f"{name:<{grid.width + _GAP}}" for name in names[start : start + grid.across])
             rows.append(Strip([Segment(titles[:width], self.rich_style)]))
             drawn = [self._picture(layer, grid) for layer in band]
             gap = Segment(" " * _GAP, self.rich_style)

@@ -10,7 +10,8 @@ from textual.containers import Grid, Vertical
 from textual.widget import Widget
 from textual.widgets import Static
 
-from cockpit.ui.panels.preview.half_blocks import grid_for, shown_in, strip_grid
+from cockpit.ui.panels.preview.half_blocks import Grid as PictureGrid
+from cockpit.ui.panels.preview.half_blocks import captions, grid_for, shown_in, strip_grid
 from cockpit.ui.panels.preview.layers import Layer
 
 
@@ -75,7 +76,9 @@ class GraphicPictures(Grid):
         grid = layout(len(layers), size.width, size.height, pixels[0] / pixels[1])
         self.styles.grid_size_columns = grid.across
         self.styles.grid_size_rows = grid.down
-        cells = [self._cell(layer, grid.width, grid.height) for layer in shown_in(grid, layers, strip=self._is_strip)]
+        shown = shown_in(grid, layers, strip=self._is_strip)
+        names = captions(grid, layers, shown, "…")
+        cells = [self._cell(layer, name, grid) for layer, name in zip(shown, names, strict=True)]
         await self.mount_all(cells)
 
     def on_unmount(self) -> None:
@@ -88,12 +91,12 @@ class GraphicPictures(Grid):
             picture.image = None
         self._drawn.clear()
 
-    def _cell(self, layer: Layer, width: int, height: int) -> Widget:
+    def _cell(self, layer: Layer, name: str, grid: PictureGrid) -> Widget:
         picture: Any = self._image_class()()  # textual-image's classes take their picture as an attribute
         picture.image = Image.fromarray(layer.picture_HWC)
         self._drawn.append(picture)
-        picture.styles.width, picture.styles.height = width, height
-        return Vertical(Static(layer.name, markup=False), picture)
+        picture.styles.width, picture.styles.height = grid.width, grid.height
+        return Vertical(Static(name, markup=False), picture)
 
     def _image_class(self) -> type[Widget]:
         if self._class is None:
