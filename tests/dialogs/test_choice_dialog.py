@@ -42,6 +42,18 @@ async def test_the_title_of_the_score_above_the_checkpoints_is_whole(run, open_s
         assert head.index(" accuracy ") + 9 == row.index(" 0.34 ") + 5, "the values are below the title"
 
 
+async def test_remedies_stay_those_of_their_incident_when_another_one_gets_an_alert(run, open_screen):
+    raise_alert(run, term="boundary_aware")
+    screen = open_screen()
+    async with screen.run_test(size=SIZE) as pilot:
+        await press(pilot, "A")
+        listed = rows(screen)
+        run.note(e.AlertRaised("data stall", "slow"))
+        screen.look()
+        await pilot.pause()
+        assert rows(screen) == listed
+
+
 async def test_a_checkpoint_written_meanwhile_joins_the_list(run, open_screen):
     screen = open_screen()
     async with screen.run_test(size=SIZE) as pilot:

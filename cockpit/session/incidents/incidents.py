@@ -55,7 +55,8 @@ class Incidents:
     @property
     def newest(self) -> Incident | None:
         """Return the open incident with the newest alert; `None` if none is open."""
-        return self.open[-1] if self.open else None
+        found = self.open
+        return found[-1] if found else None
 
     def add(self, entries: Iterable[Entry]) -> tuple[Incident, ...]:
         """Take in what the journal says next; returns the incidents that began with it."""

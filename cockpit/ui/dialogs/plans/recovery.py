@@ -102,7 +102,8 @@ def remedies(situation: Situation) -> Plan:
 
     def choices() -> Sequence[Choice]:
         now = then if session.state is None else session.now
-        grown = session.incidents.all[incident.number - 1]  # a newer alert of another incident changes no choice
+        # A newer alert of another incident must not change the list below the cursor.
+        grown = next((other for other in session.incidents.all if other.number == incident.number), incident)
         found = remedies_of(grown, now.state, now.outcome_of)
         return tuple(
             Choice(remedy.label if number else f"{remedy.label} (recommended)", remedy.command)
