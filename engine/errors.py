@@ -20,9 +20,10 @@ class UserError(ValueError):
 
 
 def in_words(error: BaseException) -> str:
-    """Return the class of `error` and its message, if it has one: a bare `assert` has none."""
+    """Return the class of `error`, its message, if it has one: a bare `assert` has none, and its notes of one line."""
     name, message = type(error).__name__, str(error)
-    return f"{name}: {message}" if message else name
+    notes = "".join(f", {note}" for note in getattr(error, "__notes__", ()) if "\n" not in note)
+    return f"{name}: {message}{notes}" if message else f"{name}{notes}"
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ from engine.runtime.start.check_previews import check_previews
 from engine.task import Samples, Splits, Tap, Task, Tensors, untapped
 from engine.training.checkpoint.random_states import host_random_states_kept
 from engine.training.checkpoint.values import NOT_PLAIN, is_plain
-from engine.training.data.spans import stacked
+from engine.training.data.spans import samples_at, stacked
 from engine.training.loss_sum import Objective
 
 _TRIED = 2
@@ -129,7 +129,7 @@ def _mistakes_in_parts(spec: TaskSpec, model: nn.Module) -> Iterator[str]:
 
 def _batch(samples: Samples, device: torch.device) -> tuple[Tensors, tuple[str, ...]]:
     """Return the first samples and their names."""
-    first = [samples.sample(0, index) for index in range(min(_TRIED, len(samples)))]
+    first = samples_at(samples, 0, range(min(_TRIED, len(samples))))
     if not (tensors := stacked(first)):
         raise UserError("the samples hold no tensors: give at least one by name")
     names = tuple(sample.sample_id for sample in first)

@@ -35,7 +35,7 @@ from engine.runtime.validator import Validator
 from engine.supervision.baseline import Baseline
 from engine.supervision.run_memory import RunMemory
 from engine.task import HasBaseline, HasChance, Samples, Splits, Task, Tensors
-from engine.training.data.spans import stacked
+from engine.training.data.spans import samples_at, stacked
 from engine.training.device import describe
 from engine.training.train_state import TrainState
 
@@ -167,7 +167,7 @@ def _some_samples(samples: Samples) -> Tensors:
     """Return training samples from the whole split, from which chance levels are computed."""
     total = len(samples)
     count = min(_CHANCE_SAMPLES, total)
-    return stacked([samples.sample(0, index * total // count) for index in range(count)])
+    return stacked(samples_at(samples, 0, (index * total // count for index in range(count))))
 
 
 def _baseline(task: Task, samples: Samples, config: RunConfig) -> Baseline:

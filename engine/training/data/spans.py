@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from engine.errors import UserError
 from engine.protocol.record import record
-from engine.task import Sample, Samples
+from engine.task import Sample, Samples, sample_id_at
 from engine.training.data.batch import Batch, Position
 
 
@@ -72,9 +72,21 @@ def span_at(position: Position, *, batch_size: int, length: int) -> Span:
     return Span(epoch, start, stop, ends_epoch=stop == length)
 
 
+def samples_at(samples: Samples, epoch: int, indices: Iterable[int]) -> list[Sample]:
+    """Return the samples at `indices` of `epoch`. What is raised by one of them has a note that names it."""
+    drawn: list[Sample] = []
+    for index in indices:
+        try:
+            drawn.append(samples.sample(epoch, index))
+        except Exception as error:
+            error.add_note(f"in {sample_id_at(samples, epoch, index) or f'sample({epoch}, {index})'}")
+            raise
+    return drawn
+
+
 def assemble(samples: Samples, span: Span) -> Batch:
     """Return the batch of a span, with all rejections."""
-    drawn = [samples.sample(span.epoch, index) for index in span.own]
+    drawn = samples_at(samples, span.epoch, span.own)
     return Batch(
         tensors=stacked(drawn),
         sample_ids=tuple(sample.sample_id for sample in drawn),

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import torch
 
-from engine.errors import UserError
+from engine.errors import UserError, in_words
 from engine.protocol.record import record
 from engine.task import Samples
 from engine.training.data.batch import Batch
@@ -58,18 +58,20 @@ def serve(pipe: Connection, samples: Samples) -> None:
 
 
 def _failed(error: Exception) -> bytes:
-    """Return `error` pickled, with its traceback as a note; if it cannot be pickled, its text in an error that can.
+    """Return `error` pickled, with its traceback as a note; if it cannot be pickled, an error in its words that can.
 
     A UserError gets no traceback: its message is complete.
     """
-    text = "".join(traceback.format_exception(error))
+    trace = f"in a data worker:\n{''.join(traceback.format_exception(error))}"
     try:
         if not isinstance(error, UserError):
-            error.add_note(f"in a data worker:\n{text}")
+            error.add_note(trace)
         packed = pickle.dumps(Failed(error))
         pickle.loads(packed)
     except Exception:  # pickle raises whatever an object's own methods raise
-        return pickle.dumps(Failed(RuntimeError(text)))
+        other = RuntimeError(in_words(error))
+        other.add_note(trace)
+        return pickle.dumps(Failed(other))
     return packed
 
 

@@ -14,7 +14,7 @@ import torch
 from numpy.random import mtrand
 from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset
 
-from engine.errors import UserError
+from engine.errors import UserError, in_words
 from engine.task import Samples
 from engine.training.data.batch import Batch, Position
 from engine.training.data.from_dataset import from_dataset
@@ -200,11 +200,12 @@ def test_the_time_that_items_take_is_waited_for() -> None:
         assert stream.is_ready() and stream.next().wait_seconds > 0
 
 
-def test_an_error_of_an_item_comes_with_its_traceback_from_a_worker() -> None:
-    with pytest.raises(RuntimeError, match=r"(?s)in __getitem__.*OddError"):
+def test_an_error_of_an_item_names_it_and_comes_with_its_traceback_from_a_worker() -> None:
+    with pytest.raises(RuntimeError, match=r"(?s)^OddError: a, in item 2\n.*in __getitem__.*OddError"):
         drawn(from_dataset(Failing()), 1, num_workers=1)
-    with pytest.raises(OddError):
+    with pytest.raises(OddError) as caught:
         drawn(from_dataset(Failing()), 1)
+    assert in_words(caught.value) == "OddError: a, in item 2"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from engine.errors import UserError
 from engine.protocol.record import record
 from engine.task import CanExport, ExportPlan, ReportsProgress, Samples, untapped
-from engine.training.data.spans import stacked
+from engine.training.data.spans import samples_at, stacked
 from engine.training.inference.export.plan_check import check_outputs, check_plan, check_samples, names_of
 from engine.training.inference.trained_model import TrainedModel
 
@@ -78,7 +78,7 @@ class Exportable:
 
     def samples(self, samples: Samples, indices: Sequence[int]) -> Arrays:
         """Return the inputs of the samples at `indices`."""
-        batch = stacked([samples.sample(0, index) for index in indices])
+        batch = stacked(samples_at(samples, 0, indices))
         return {
             name: batch[tensor].numpy() for name, tensor in zip(self.network.input_names, self.plan.inputs, strict=True)
         }
@@ -128,7 +128,7 @@ def samples_for(
             splits = task.open_data_with(config, say) if isinstance(task, ReportsProgress) else task.open_data(config)
             if not len(splits.val):
                 raise UserError("the data have no validation samples")
-            check_samples(plan, stacked([splits.val.sample(0, 0)]))
+            check_samples(plan, stacked(samples_at(splits.val, 0, [0])))
     except UserError as error:
         if must:
             raise
