@@ -144,7 +144,7 @@ class Tracer(TorchDispatchMode):
             if is_finite(output):
                 continue
             if known is None:
-                rows = _bad_rows(output, self.num_samples) if number == 0 else ()
+                rows = _bad_rows(output, self.num_samples) if number == 0 and output.ndim > 2 else ()
                 known = self._new_origin(func, node, given, rows)
             self._origins[key_of(output)] = known
 
@@ -185,7 +185,7 @@ class Tracer(TorchDispatchMode):
 
 
 def _bad_rows(tensor: Tensor, num_samples: int) -> tuple[int, ...]:
-    """Return the regions with non-finite values; empty if the first axis does not count regions."""
-    if tensor.ndim < 3 or len(tensor) != num_samples:
+    """Return the samples with non-finite values; empty if the first axis does not count samples."""
+    if tensor.ndim == 0 or len(tensor) != num_samples:
         return ()
     return tuple(row for row in range(num_samples) if not is_finite(tensor[row]))

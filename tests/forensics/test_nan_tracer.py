@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -53,6 +54,17 @@ def test_the_first_operation_is_named_not_those_that_pass_it_on() -> None:
     origin, _ = traced(lambda x: ((x * 0).log() + 1).exp().neg().log())
     assert origin is not None
     assert (origin.place.module, origin.place.operation, origin.direction) == ("second", "log", "forward")
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 3), (4, 3, 2)])
+def test_a_bad_input_names_its_rows_whatever_its_axes(shape: tuple[int, ...]) -> None:
+    tensor = torch.ones(shape)
+    tensor[1] = tensor[3] = math.nan
+    tracer = Tracer(nn.Identity())
+    tracer.num_samples = 4
+    tracer.root(tensor, "input", "", "x")
+    origin = tracer.origin_of([tensor])
+    assert origin is not None and origin.rows == (1, 3)
 
 
 def test_an_infinity_that_is_masked_out_is_not_blamed_for_what_comes_later() -> None:
