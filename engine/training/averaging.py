@@ -34,10 +34,11 @@ class WeightAverage:
         self._rate = 1 - training.ema_decay
         self._model = model
         statistics = {id(buffer) for buffer in batch_statistics(model) if buffer.is_floating_point()}
-        self._live: dict[str, list[Tensor]] = {
+        parts = {
             name: [*part.parameters(), *(buffer for buffer in part.buffers() if id(buffer) in statistics)]
             for name, part in (model.named_children() if self.kind != "none" else ())
         }
+        self._live: dict[str, list[Tensor]] = {name: live for name, live in parts.items() if live}
         self._averages = {name: [tensor.detach().clone() for tensor in live] for name, live in self._live.items()}
         device = next(model.parameters()).device
         self._counts = torch.zeros(len(self._live), device=device)

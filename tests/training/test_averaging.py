@@ -210,6 +210,17 @@ def test_swa_takes_every_nth_step_after_its_start_and_ema_takes_all() -> None:
     assert not plan_for(0.1, state, small_config()).averaged
 
 
+@pytest.mark.parametrize("kind", ["ema", "swa"])
+def test_parts_without_weights_have_no_average(kind: str) -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Dropout())
+    average = WeightAverage(model, TrainingConfig(averaging=kind))
+    average.update(YES)
+    assert average.state_dict()[AVERAGING] == {"kind": kind, "counts": {"0": 1}}
+    average.load({AVERAGED: model.state_dict(), AVERAGING: {"kind": kind, "counts": {"0": 4}}})
+    average.begin({"0", "1"})
+    assert average.is_finite()
+
+
 def test_without_averaging_there_is_nothing() -> None:
     model = network()
     average = WeightAverage(model, TrainingConfig())
