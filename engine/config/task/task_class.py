@@ -14,6 +14,7 @@ from typing import Any, Final
 from pydantic import Field, create_model, field_validator
 
 from engine.config.sections import NonNegative, Section
+from engine.config.task.config_check import config_mistake
 from engine.config.task.spec_check import spec_mistake
 from engine.config.tree import RunConfig
 from engine.errors import UserError, undone_by_error
@@ -33,7 +34,7 @@ _MEMBERS: Final = ("spec", "Config", "open_data", "build_model", "forward", "los
 def task_class(where: str) -> Any:
     """Return the class at `where`: `package.module:Class`, `FILE.py:Class`, or an empty string for the default task.
 
-    Raises UserError if the class does not exist, lacks a member or has a contradictory spec.
+    Raises UserError if the class does not exist, lacks a member, or has a contradictory spec or Config.
     """
     found = _class_at(where)
     if missing := [member for member in _MEMBERS if not hasattr(found, member)]:
@@ -42,7 +43,7 @@ def task_class(where: str) -> Any:
         raise UserError(f"the task {where!r}: Config is no subclass of RunConfig")
     if not isinstance(found.spec, TaskSpec):
         raise UserError(f"the task {where!r}: spec is no TaskSpec")
-    if mistake := spec_mistake(found.spec):
+    if mistake := spec_mistake(found.spec) or config_mistake(found.Config):
         raise UserError(f"the task {where!r}: {mistake}")
     return found
 
