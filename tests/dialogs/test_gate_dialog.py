@@ -5,8 +5,12 @@ from __future__ import annotations
 from cockpit.ui.dialogs.gate_dialog import GateDialog
 from engine.protocol import commands as c
 from engine.protocol import events as e
+from engine.protocol.state import GateCheck
 from tests.dialogs.conftest import GREEN, RED
 from tests.dialogs.screen import SIZE, press
+
+LONG = "under 2.18, or under 2.303 and falling"
+PENDING = (RED[0], GateCheck("loss below chance", "1.234, falling (61 of 100 steps)", LONG, False, measured=False))
 
 
 async def test_the_gate_shows_every_check_with_its_value_and_mark_and_what_comes_on(run, open_screen):
@@ -106,3 +110,25 @@ async def test_what_to_press_is_in_sight_on_the_smallest_terminal(run, open_scre
         await press(pilot, "p")
         box, said = screen.screen.query_one("#box").region, screen.screen.query_one("#press").region
         assert said.height and box.contains_region(said)
+
+
+async def test_a_check_too_long_for_one_line_goes_on_below_its_name(run, open_screen):
+    run.observe(gate=PENDING)
+    screen = open_screen()
+    async with screen.run_test(size=SIZE) as pilot:
+        await press(pilot, "p")
+        lines = screen.box.splitlines()
+        at = lines.index("- loss below chance")
+        assert lines[at + 1 : at + 3] == [
+            "    1.234, falling (61 of 100 steps)  under 2.18, or under 2.303 and",
+            "    falling",
+        ]
+
+
+async def test_the_buttons_are_in_sight_however_many_checks_there_are(run, open_screen):
+    run.observe(gate=6 * PENDING)
+    screen = open_screen()
+    async with screen.run_test(size=SIZE) as pilot:
+        await press(pilot, "p")
+        box, buttons = screen.screen.query_one("#box").region, screen.screen.query_one("#buttons").region
+        assert buttons.height and box.contains_region(buttons)

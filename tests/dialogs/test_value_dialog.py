@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from textual.events import Paste
 from textual.widgets import Input
 
 from engine.protocol import commands as c
@@ -103,3 +104,12 @@ async def test_a_note_that_nobody_began_is_no_mistake_yet(run, open_screen):
         await press(pilot, "enter")
         assert "✗ refused: the note is empty" in screen.box
         assert screen.answer() == []
+
+
+async def test_the_lines_of_a_pasted_note_are_joined_by_blanks(run, open_screen):
+    screen = open_screen()
+    async with screen.run_test(size=SIZE) as pilot:
+        await press(pilot, "N", "a", "space")
+        screen.screen.query_one(Input).post_message(Paste("seen at night:\n  the loss rises\n\nafter dinner\n"))
+        await press(pilot, "!", "enter")
+        assert screen.answer() == [c.AddNote("a seen at night: the loss rises after dinner!")]

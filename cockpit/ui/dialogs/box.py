@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
@@ -41,7 +42,7 @@ class Box(ModalScreen[Result]):
         &.danger > #box { border: heavy $error; }
         & .line { width: 100%; height: auto; }
         & .hint { width: 100%; height: auto; color: $text-muted; }
-        & #buttons { width: 100%; height: 1; margin-top: 1; }
+        & #buttons { dock: bottom; width: 100%; height: 1; margin-top: 1; }
         & #buttons Button { margin-right: 2; }
         & Input { border: none; height: 1; padding: 0 1; background: $boost; }
         & Input:focus { border: none; background: $primary-muted; }
@@ -72,6 +73,11 @@ class Box(ModalScreen[Result]):
         """Return the buttons, the one that cancels last."""
         return (button("Cancel", "cancel", "escape"),)
 
+    @property
+    def room(self) -> int:
+        """Return the columns of a line, as the style sets them, less those of a scroll bar."""
+        return min(74, self.app.size.width * 96 // 100) - 6
+
     def say(self, place: str, text: Content | str) -> None:
         """Show `text` (never markup) in the line with the id `place`; an empty text takes no line."""
         static = self.query_one(f"#{place}", Static)
@@ -89,9 +95,20 @@ def button(label: str, action: str, key: str, *, danger: bool = False) -> Button
     return Button(Content(f"{label} [{key}]"), id=action, variant="error" if danger else "default", compact=True)
 
 
+class _JoiningInput(Input):
+    """An input that joins pasted lines by blanks, of which Textual's own keeps the first only."""
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Put what is pasted in the place of the selection."""
+        event.prevent_default()
+        event.stop()
+        lines = (line.strip() for line in event.text.splitlines())
+        self.replace(" ".join(line for line in lines if line), *self.selection)
+
+
 def field(place: str, value: str = "") -> Input:
     """Return an input that selects its text when it gets the focus, with a cursor that does not blink."""
-    made = Input(value, id=place, select_on_focus=True)
+    made = _JoiningInput(value, id=place, select_on_focus=True)
     made.cursor_blink = False
     return made
 

@@ -113,12 +113,8 @@ class MenuDialog(Dialog):
             return tuple(map(Content, labels))
         effects = [told(self.session.decide(choice.command), brief=True) for choice in self._choices]
         width = max(map(len, labels), default=0)
-        is_table = width + 3 + max((effect.cell_length for effect in effects), default=0) <= self._room()
+        is_table = width + 3 + max((effect.cell_length for effect in effects), default=0) <= self.room
         return tuple(
             Content.assemble(f"{label:{width}}   " if is_table else f"{label}\n     ", effect)
             for label, effect in zip(labels, effects, strict=True)
         )
-
-    def _room(self) -> int:
-        """Return the columns of a row without the list's scroll bar; the width of the box is that of its style."""
-        return min(74, self.app.size.width * 96 // 100) - 6

@@ -67,7 +67,7 @@ class GateDialog(Dialog):
         self._armed = self._armed and bool(blocked)
         self._pressed_on_red = self._pressed_on_red and bool(blocked)
         self.say("phase", f"Phase {phase_title(state)}, since step {state.phase_started_at}")
-        self.say("checks", _checks(state.gate))
+        self.say("checks", _checks(state.gate, self.room))
         self.say("adds", _adds(self.session, state, event))
         self.say("around", _around(state))
         self.say("press", self._press(blocked))
@@ -115,17 +115,28 @@ class GateDialog(Dialog):
         self.query_one("#arm", Button).display = False
 
 
-def _checks(gate: tuple[GateCheck, ...]) -> Content:
+def _checks(gate: tuple[GateCheck, ...], room: int) -> Content:
+    """Return a table if every check fits into `room` columns, else the bound of a long one on a line of its own."""
     if not gate:
         return Content("no check has been measured yet")
     width, values = max(len(check.name) for check in gate), max(len(check.value) for check in gate)
-    return Content("\n").join(
-        Content.assemble(
-            _mark(check),
-            f"{check.name:{width}}  {check.value:>{values}}  {check.bound}",
-        )
+    table = [
+        Content.assemble(_mark(check), f"{check.name:{width}}  {check.value:>{values}}  {check.bound}")
         for check in gate
-    )
+    ]
+    if max(row.cell_length for row in table) <= room:
+        return Content("\n").join(table)
+    return Content("\n").join(line for check in gate for line in _lines(check, room))
+
+
+def _lines(check: GateCheck, room: int) -> Iterable[Content]:
+    """Yield a check on one line, or its name with its value and bound below it if it is too long for one."""
+    title, measured = Content.assemble(_mark(check), check.name), Content(f"{check.value}  {check.bound}")
+    if title.cell_length + 2 + measured.cell_length <= room:
+        yield Content("  ").join((title, measured))
+        return
+    yield title
+    yield from (Content("    ") + part for part in measured.wrap(max(room - 4, 1)))
 
 
 def verdict(gate: tuple[GateCheck, ...]) -> str:
