@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from cockpit.text.event_text import info_of, sentence
-from cockpit.text.format import escape_control, on_off, rate
+from cockpit.text.format import counted, escape_control, on_off, rate
 from engine.protocol import commands as c
 from engine.protocol.commands import Command
 from engine.protocol.decide import Outcome
@@ -89,5 +89,5 @@ _TITLES: Final[dict[type[Any], Callable[[Any], str]]] = {
     c.SetGuardian: lambda command: f"guardian {on_off(command.enabled)}",
     c.SetAutopilot: lambda command: f"autopilot {on_off(command.enabled)}",
     c.SetKnob: lambda command: f"set {command.name} to {knob_text(command.value)}",
-    c.ExcludeSamples: lambda command: f"exclude {len(command.sample_ids)} samples",
+    c.ExcludeSamples: lambda command: f"exclude {counted(len(command.sample_ids), 'sample')}",
 }

@@ -76,6 +76,11 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(names) or "nothing"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number of things: '1 key', '3 keys'."""
+    return f"{count} {noun if count == 1 else plural(noun)}"
+
+
 def plural(noun: str) -> str:
     """Return the plural of a noun that a task supplies: 'samples', 'batches', 'categories'."""
     if noun.endswith(("s", "x", "ch", "sh")):

@@ -39,7 +39,8 @@ def end_of(state: RunState, entries: Sequence[Entry]) -> End | None:
     last = next((x for x in reversed(entries) if isinstance(x.event, e.RunFinished | e.RunFailed)), None)
     match last.event if last else None:
         case e.RunFinished(reason="complete", seconds=seconds):
-            return End("finished", f"all {state.step} steps are done", seconds)
+            done = "the only step is done" if state.step == 1 else f"all {state.step} steps are done"
+            return End("finished", done, seconds)
         case e.RunFinished(reason="stopped", seconds=seconds):
             return End("stopped", f"at step {state.step}{_by_whom(entries)}", seconds)
         case e.RunFinished(reason=reason, seconds=seconds):

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from cockpit.text.format import duration, escape_control, number, rate
+from cockpit.text.format import counted, duration, escape_control, number, rate
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,8 @@ def test_a_learning_rate_never_looks_like_zero(value: float, shown: str) -> None
 )
 def test_times_are_told_in_their_two_largest_units(seconds: float | None, shown: str) -> None:
     assert duration(seconds) == shown
+
+
+@pytest.mark.parametrize(("count", "shown"), [(0, "0 batches"), (1, "1 batch"), (12, "12 batches")])
+def test_one_thing_is_counted_in_the_singular(count: int, shown: str) -> None:
+    assert counted(count, "batch") == shown

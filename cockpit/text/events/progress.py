@@ -6,7 +6,7 @@ import math
 from typing import Final
 
 from cockpit.text.event_info import AnyEventInfo, EventInfo, MarkKind, Severity
-from cockpit.text.format import duration, listed, number
+from cockpit.text.format import counted, duration, listed, number
 from engine.protocol import events as e
 from engine.protocol.state import Knob, knob_text
 from engine.protocol.task_spec import TaskSpec
@@ -21,7 +21,7 @@ def _started(event: e.RunStarted, spec: TaskSpec) -> str:
     known = [
         f"{size} parameters",
         *([samples] if event.num_train_samples or event.num_val_samples else []),
-        *([f"{event.total_steps} steps"] if event.total_steps else []),
+        *([counted(event.total_steps, "step")] if event.total_steps else []),
     ]
     resumed = f", resumed from {event.resumed_from}" if event.resumed_from else ""
     return f"training on {event.device}{resumed}: {', '.join(known)}"

@@ -63,3 +63,14 @@ async def test_the_list_follows_the_filter_and_names_are_shown_as_written() -> N
         app.screen.query_one(Input).value = "nothing"
         await pilot.pause()
         await pilot.press("space", "down", "enter")
+
+
+async def test_a_filter_that_nothing_matches_says_so() -> None:
+    app = ChartStage(session_of(50))
+    async with app.run_test(size=(140, 44)) as pilot:
+        app.apply_update()
+        app.grid.dispatch("choose_metrics")
+        await pilot.pause()
+        await pilot.press(*"zzzz", "down", "space")
+        listed = app.screen.query_one(OptionList)
+        assert [str(option.prompt) for option in listed.options] == ["no metric has these letters in this order"]

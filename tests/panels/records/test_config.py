@@ -72,6 +72,29 @@ async def test_a_few_letters_find_a_key(configured: RecordedRun, open_session: O
         assert stage.panel.query_one(LineList).count > 90
 
 
+async def test_a_search_for_nothing_says_so_and_one_escape_removes_it(
+    configured: RecordedRun, open_session: Open
+) -> None:
+    stage = Stage(ConfigPanel(), open_session())
+    async with stage.run_test(size=(80, 20)) as pilot:
+        stage.panel.query_one(LineList).focus()
+        await pilot.press("slash", *"zzzz")
+        await pilot.pause()
+        assert "changed, nothing is found" in stage.shown
+        await pilot.press("escape")
+        await pilot.pause()
+        assert stage.panel.query_one(LineList).count > 90
+        assert "zzzz" not in stage.shown and "nothing" not in stage.shown
+
+
+async def test_an_empty_config_has_no_keys(run: RecordedRun, open_session: Open) -> None:
+    (run.directory / "config.yaml").write_text("{}\n")
+    stage = Stage(ConfigPanel(), open_session())
+    async with stage.run_test(size=(80, 10)) as pilot:
+        await pilot.pause()
+        assert "0 keys, 0 changed" in stage.shown and "{}" not in stage.shown
+
+
 async def test_enter_on_a_change_takes_the_charts_there(configured: RecordedRun, open_session: Open) -> None:
     stage = Stage(ConfigPanel(), open_session())
     async with stage.run_test(size=(80, 20)) as pilot:

@@ -12,7 +12,7 @@ from pathlib import Path
 from cockpit.cli.attached_runs import refuse_diagnose
 from cockpit.cli.output import print_json, print_lines, table
 from cockpit.terminal.standard_streams import complain
-from cockpit.text.format import escape_control, number
+from cockpit.text.format import counted, escape_control, number
 from engine.journal.disk.find_run import find_run
 from engine.outputs.ablation_report import Ablation, AblationRequest, Variant
 from engine.outputs.fault_report import Diagnosis, find_folder, folders_of, read_report
@@ -73,7 +73,7 @@ def ablation_lines(result: Ablation) -> list[str]:
     """Return the table, the component that does most harm first, and the verdict."""
     rows = [["variant", "not finite", "base loss", "norm median", "norm max", "recorded batch"]]
     rows += [_row("all on", result.control), *(_row(f"{v.without} off", v) for v in result.variants)]
-    start = f"{result.control.num_steps} steps from step {result.from_step} ({result.checkpoint})"
+    start = f"{counted(result.control.num_steps, 'step')} from step {result.from_step} ({result.checkpoint})"
     return [
         escape_control(start),
         *table(rows),

@@ -15,7 +15,7 @@ from cockpit.cli.output import print_json, print_lines
 from cockpit.cli.servers.extras import check_extra
 from cockpit.cli.version import version
 from cockpit.terminal.standard_streams import complain
-from cockpit.text.format import escape_control
+from cockpit.text.format import counted, escape_control
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.outputs.inference.export_report import SUFFIXES, ExportReport, ExportRequest, Int8Report
 from engine.protocol.codec import to_json
@@ -74,7 +74,7 @@ def report_lines(report: ExportReport) -> Iterator[str]:
 
 
 def _int8_lines(int8: Int8Report, num_bytes: int) -> Iterator[str]:
-    compared = f"on {int8.num_compared} samples, at least {int8.bound:.0%} required"
+    compared = f"on {counted(int8.num_compared, 'sample')}, at least {int8.bound:.0%} required"
     yield f"8 bits: {int8.agreement:.2%} of the classes are the same ({compared}; calibrated on {int8.num_calibrated})"
     if int8.kept_in_float:
         yield escape_control(f"8 bits: {', '.join(int8.kept_in_float)} stayed in float32, which they need")

@@ -21,6 +21,7 @@ from cockpit.ui.panels.charts.chart import ChartView
 from cockpit.ui.panels.toolkit.fuzzy import found
 
 _HINT: Final = "up/down move   space ticks   enter applies   escape cancels   none ticked: the defaults"
+_NOTHING: Final = "no metric has these letters in this order"
 
 
 class Filter(Input):
@@ -123,6 +124,8 @@ class MetricChooser(ModalScreen[tuple[str, ...] | None]):
         self._listed = found(self._search, query, self._names)
         options.clear_options()
         options.add_options([Option(self._prompt(name)) for name in self._listed])
+        if not self._listed:
+            options.add_option(Option(_NOTHING, disabled=True))
         options.highlighted = 0 if self._listed else None
 
     def _prompt(self, name: str) -> Content:

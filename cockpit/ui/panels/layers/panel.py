@@ -32,9 +32,9 @@ class LayersPanel(SearchedList):
     HELP = (
         "Right opens a module, left closes it; + and - open and close all. Enter pins the chosen number of a layer to "
         "the charts, and removes it again. m chooses the number: gradient, weights, update, g=0 or a=0, which are the "
-        "shares of zeros in gradient and activations. s orders by it. / filters. h takes histograms of a layer. Dead: "
-        "no gradient, or 99.5 % zeros in the activations, in the newest 3 measurements. Exploding: a norm above ten "
-        "times its median before."
+        "shares of zeros in gradient and activations. s orders by it. / filters, escape removes the filter. h takes "
+        "histograms of a layer. Dead: no gradient, or 99.5 % zeros in the activations, in the newest 3 measurements. "
+        "Exploding: a norm above ten times its median before."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "close", show=False),
@@ -123,7 +123,7 @@ class LayersPanel(SearchedList):
         """Say what is shown, and in which order."""
         self._heading.display = self.view.window is not None
         self._heading.update(heading(self._columns, self.view.measure, self._signs))
-        self.status.update(self.view.summary)
+        self.status.update(self.view.summary + self.nothing(len(self.view.rows)))
 
     def _write_out(self, index: int) -> None:
         """Show the layer under the cursor in full."""

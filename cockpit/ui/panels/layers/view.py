@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from cockpit.session.history.layer_numbers import LayerWindow
+from cockpit.text.format import counted
 from cockpit.ui.panels.layers.numbers import MEASURES, LayerNumbers
 from cockpit.ui.panels.layers.tree import ROOT, LayerTree, Node
 from engine.journal.task_meta import ACT_ZEROS, GRAD_NORM, layer_metric
@@ -72,7 +73,8 @@ class LayerView:
             return NOTHING
         every = f", every {window.every_steps}" if window.every_steps else ""
         order = "" if self.is_tree else f"  {self.order} {MEASURES[self.measure][0]} first"
-        return f"step {window.steps[-1]}{every}  {len(window.parameters)} parameters, {self.num_marked} marked{order}"
+        parameters = counted(len(window.parameters), "parameter")
+        return f"step {window.steps[-1]}{every}  {parameters}, {self.num_marked} marked{order}"
 
     def node(self, index: int) -> Node | None:
         """Return the node in line `index`, `None` for none."""

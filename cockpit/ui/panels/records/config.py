@@ -9,7 +9,7 @@ from textual.fuzzy import FuzzySearch
 
 from cockpit.session.session import Session
 from cockpit.session.update import SessionUpdate
-from cockpit.text.format import escape_control
+from cockpit.text.format import counted, escape_control
 from cockpit.ui.panels.records.config_changes import Change, Changes, switches_section
 from cockpit.ui.panels.records.config_values import ConfigValues
 from cockpit.ui.panels.toolkit.line_list import LineList
@@ -35,7 +35,10 @@ class ConfigPanel(SearchedList):
     """One key per line. Enter on a changed key moves the charts' cursor to the step of the change."""
 
     TITLE: ClassVar[str] = "Config"
-    HELP = "/ searches keys and values; letters may be left out. Enter on a changed key shows its step in the charts."
+    HELP = (
+        "/ searches keys and values; letters may be left out, and escape removes the search. Enter on a changed key "
+        "shows its step in the charts."
+    )
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -72,7 +75,8 @@ class ConfigPanel(SearchedList):
             self._rows = rows
             self.listing.follows = False
             self.listing.show(len(rows))
-        self.status.update(escape_control(self._values.notice) or f"{len(values)} keys, {len(changes)} changed")
+        counts = f"{counted(len(values), 'key')}, {len(changes)} changed{self.nothing(len(rows))}"
+        self.status.update(escape_control(self._values.notice) or counts)
 
     def line(self, index: int) -> Content:
         """Return the line of a key: its value and its change."""

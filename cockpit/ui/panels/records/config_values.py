@@ -46,4 +46,5 @@ def _read(path: Path) -> tuple[Mapping[str, object], str]:
         settings = read_settings(path.read_text(encoding="utf-8-sig"), path.name)
     except (OSError, UnicodeDecodeError, UserError) as error:
         return {}, f"config.yaml cannot be read: {error}"
-    return {".".join(keys): setting.value for keys, setting in settings.items()}, ""
+    # An empty config is a value without a key.
+    return {".".join(keys): setting.value for keys, setting in settings.items() if keys}, ""

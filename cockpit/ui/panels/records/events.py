@@ -46,8 +46,8 @@ class EventsPanel(SearchedList):
 
     TITLE: ClassVar[str] = "Events"
     HELP = (
-        "Up and down choose an event; enter or a click shows its step in the charts. / searches; left and right "
-        "choose the kind of events; end follows the newest."
+        "Up and down choose an event; enter or a click shows its step in the charts. / searches, escape removes "
+        "the search; left and right choose the kind of events; end follows the newest."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "kind(-1)", show=False),

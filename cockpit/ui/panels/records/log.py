@@ -10,6 +10,7 @@ from textual.content import Content
 
 from cockpit.session.session import Session
 from cockpit.session.update import SessionUpdate
+from cockpit.text.format import counted
 from cockpit.ui.panels.records.log_tail import LogTail
 from cockpit.ui.panels.toolkit.search_panel import SearchedList
 from cockpit.ui.panels.toolkit.symbols import BAD, WARN
@@ -24,7 +25,10 @@ class LogPanel(SearchedList):
     """All lines of the log; a search jumps between hits, the newest first."""
 
     TITLE: ClassVar[str] = "Log"
-    HELP = "The program's output. / searches, enter goes to the next older hit, end follows the newest line."
+    HELP = (
+        "The program's output. / searches, enter goes to the next older hit, escape removes the search; end "
+        "follows the newest line."
+    )
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "next_hit", show=False)]
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -61,8 +65,8 @@ class LogPanel(SearchedList):
     def _say(self) -> None:
         """Show the number of lines and of hits."""
         assert self._tail is not None
-        hits = f", {len(self._hits())} hits" if self._sought else ""
-        self.status.update(self._tail.notice or f"{len(self._tail.lines)} lines{hits}")
+        hits = f", {counted(len(self._hits()), 'hit')}" if self._sought else ""
+        self.status.update(self._tail.notice or f"{counted(len(self._tail.lines), 'line')}{hits}")
 
     def line(self, index: int) -> Content:
         """Return a line with errors and warnings coloured and the first hit reversed."""

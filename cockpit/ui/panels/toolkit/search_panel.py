@@ -65,6 +65,10 @@ class SearchedList(Panel):
         """Return the text of the search field."""
         return self.query_one(Input).value
 
+    def nothing(self, count: int) -> str:
+        """Return a note for the status that the search leaves none of the lines; an empty string if it leaves some."""
+        return ", nothing is found" if self.sought and not count else ""
+
     def on_input_changed(self, event: Input.Changed) -> None:
         """Search while the text changes."""
         event.stop()
@@ -80,10 +84,8 @@ class SearchedList(Panel):
         self.query_one(Input).focus()
 
     def action_leave(self) -> None:
-        """Return from the search field to the list; in the list, clear the search."""
-        typed = self.query_one(Input)
-        if not typed.has_focus:
-            typed.value = ""
+        """Remove the search and return to the list."""
+        self.query_one(Input).value = ""
         self.listing.focus()
 
     def on_line_list_moved(self, event: LineList.Moved) -> None:

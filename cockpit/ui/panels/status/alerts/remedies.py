@@ -9,7 +9,7 @@ from typing import Final
 from cockpit.session.incidents.incident import Incident
 from cockpit.text.command_text import changes_nothing, title
 from cockpit.text.event_info import NOT_FINITE, UNSTABLE
-from cockpit.text.format import rate
+from cockpit.text.format import counted, rate
 from cockpit.ui.panels.status.alerts.blame import named_components
 from cockpit.ui.panels.status.alerts.remedy import (
     Remedy,
@@ -102,7 +102,9 @@ def _not_finite(incident: Incident, state: RunState) -> Iterable[Remedy]:
     direction = faults[-1].direction if faults else ""
     if direction == "input":
         samples = faults[-1].sample_ids
-        return chain([Remedy(f"exclude {len(samples)} samples", c.ExcludeSamples(samples))], back_to_good(state))
+        return chain(
+            [Remedy(f"exclude {counted(len(samples), 'sample')}", c.ExcludeSamples(samples))], back_to_good(state)
+        )
     if direction in ("weight", "moment"):
         return chain(back_to_good(state), [halved_rate()], switched_off(incident, state), lowest_rate(state))
     if faults and "mixed precision" in faults[-1].verdict:
