@@ -176,3 +176,14 @@ def offered(pilot: Pilot[None]) -> list[str]:
     """What the palette lists."""
     listed = pilot.app.screen.query_one(OptionList)
     return [str(listed.get_option_at_index(number).prompt) for number in range(listed.option_count)]
+
+
+async def test_answers_that_come_together_are_shown_together(run):
+    async with cockpit_on(run) as pilot:
+        await press(pilot, "b", "2", "tab", "8", "enter")
+        await until(pilot, lambda: "accumulation: 1 -> 2" in strip(pilot))
+        run.answer_commands()
+        await until(pilot, lambda: bool(answer(pilot)))
+        first, second = answer(pilot).splitlines()
+        assert first.startswith("✓ accumulation: applied at step 60: accumulation 1 -> 2")
+        assert second.startswith("✓ batch size: applied at step 60: batch size ")

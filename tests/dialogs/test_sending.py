@@ -104,8 +104,9 @@ async def test_a_key_sends_its_command_shows_it_pending_and_then_its_outcome(run
         assert "3 s" in screen.strip
         assert screen.answer() == list(sent)
         assert screen.strip == ""
-        assert len(screen.toasts) == len(sent)
-        assert all(toast.startswith("✓ ") and "applied at step 60" in toast for toast in screen.toasts)
+        told = [line for toast in screen.toasts for line in toast.splitlines()]
+        assert len(told) == len(sent)
+        assert all(line.startswith("✓ ") and "applied at step 60" in line for line in told)
 
 
 async def test_a_screen_that_only_watches_says_so_for_every_key(run, open_screen):
@@ -301,7 +302,7 @@ async def test_a_run_that_died_is_the_reason(run, open_screen):
         ("rollback", "last good: back 20 steps, from 60 to 40"),
         ("optimizer", "adamw now"),
         ("knob", "tau 0.7, mixup off, mode soft"),
-        ("batch", "1 batches per update, 4 regions per batch now"),
+        ("batch", "1 batch per update, 4 regions per batch now"),
         ("clip", "1 now"),
         ("undo", "gradient clip 1 -> 0.25 at step 60: 0.25 -> 1"),
         ("guardian", "on -> off"),

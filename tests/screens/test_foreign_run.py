@@ -165,7 +165,7 @@ async def test_every_key_without_a_command_is_grey_and_says_why(run: ForeignRun,
             assert "those kept, or new ones - not in this run: your program runs the step" in flat(look_keys)
             await pilot.press("escape")
             await shown(pilot, "ctrl+p")
-            assert "1 batches per update now" in flat(await shown(pilot, *"batch"))
+            assert "1 batch per update now" in flat(await shown(pilot, *"batch"))
             await pilot.press(*["backspace"] * 5)
             assert "validate (v) - not now" in flat(await shown(pilot, *"validate"))
             await pilot.press(*["backspace"] * 8)

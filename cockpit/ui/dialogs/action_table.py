@@ -8,7 +8,7 @@ from typing import Final
 
 from cockpit.session.session import Session
 from cockpit.text.command_text import describe_outcome
-from cockpit.text.format import clip_text, listed, number, plural, rate
+from cockpit.text.format import clip_text, counted, listed, number, rate
 from cockpit.ui.dialogs.plans import inputs, recovery, switches
 from cockpit.ui.dialogs.plans.plan import Plan, Reason, Send, Situation
 from engine.protocol import commands as c
@@ -106,8 +106,8 @@ def _weights(state: RunState) -> str:
 def _batch(state: RunState) -> str:
     """Return the numbers that the dialog for batches changes, without one that the run does not support."""
     numbers = {
-        c.SetAccumulation.op: f"{state.accumulation} batches per update",
-        c.SetBatchSize.op: f"{state.batch_size} {plural(state.spec.sample_noun)} per batch",
+        c.SetAccumulation.op: f"{counted(state.accumulation, 'batch')} per update",
+        c.SetBatchSize.op: f"{counted(state.batch_size, state.spec.sample_noun)} per batch",
     }
     return f"{', '.join(text for op, text in numbers.items() if not state.spec.why_unsupported(op))} now"
 

@@ -22,11 +22,21 @@ from cockpit.ui.dialogs.plans.plan import Open, Reason, Send, Situation
 from engine.journal.reader import Entry
 from engine.protocol.commands import Command, PromotePhase
 from engine.protocol.events import Status
+from engine.protocol.record import record
 
 Severity = Literal["information", "warning", "error"]
 
 _NEW_SECONDS: Final = 10.0
 """Age up to which the outcome of a command from elsewhere is shown; older ones are history."""
+
+
+@record
+class _Message:
+    """A message to a user: its text after a heading."""
+
+    text: str
+    heading: str
+    severity: Severity = "information"
 
 
 class Opener(Protocol):
@@ -95,11 +105,11 @@ class ActionDispatcher:
 
     def apply_update(self, update: SessionUpdate) -> None:
         """Show how commands ended, and update the open dialog."""
+        told = [self._told(answer) for answer in update.answers]
         for answer in update.answers:
-            self._tell(answer)
             self._settle(answer)
-        for entry in update.entries:
-            self._tell_of_others(entry)
+        told.extend(self._told_of_others(entry) for entry in update.entries if self._is_of_others(entry))
+        self._say(*told)
         if self._dialog is not None:
             self._dialog.apply_update(self.session, update)
 
@@ -130,30 +140,42 @@ class ActionDispatcher:
             done = self._memory.undone_by | {answer.entry.command_id or 0}
             self._memory = replace(self._memory, undos=left, undone_by=done)
 
-    def _tell(self, answer: CommandOutcome) -> None:
+    def _told(self, answer: CommandOutcome) -> _Message:
+        """Return how a command of this screen ended."""
         entry, what = answer.entry, title(answer.pending.command)
         if entry.status is Status.REFUSED:
-            self._refuse(what, entry.reason)
-            return
+            return _refused(what, entry.reason)
         said = sentence(entry.event, self.session.spec)
         if entry.status is Status.CLAMPED:
-            self._say(f"{said}: {entry.reason}", f"{CARE} {what}: clamped at step {entry.step}", "warning")
-        else:
-            self._say(said, f"{PASS} {what}: applied at step {entry.step}", "information")
+            return _Message(f"{said}: {entry.reason}", f"{CARE} {what}: clamped at step {entry.step}", "warning")
+        return _Message(said, f"{PASS} {what}: applied at step {entry.step}")
 
-    def _tell_of_others(self, entry: Entry) -> None:
-        """Show what was just steered from elsewhere: another screen, `send`, a script of a user."""
+    def _is_of_others(self, entry: Entry) -> bool:
+        """Return whether `entry` was just steered from elsewhere: another screen, `send`, a script of a user."""
         was_changed = entry.command_id is not None and entry.status in (Status.APPLIED, Status.CLAMPED)
         is_new = self._wall_clock() - entry.time < _NEW_SECONDS
-        if was_changed and is_new and entry.actor != self.session.actor:
-            said = sentence(entry.event, self.session.spec)
-            self._say(said, f"{entry.actor}: {entry.status} at step {entry.step}", "information")
+        return was_changed and is_new and entry.actor != self.session.actor
+
+    def _told_of_others(self, entry: Entry) -> _Message:
+        """Return what was steered from elsewhere."""
+        return _Message(sentence(entry.event, self.session.spec), f"{entry.actor}: {entry.status} at step {entry.step}")
 
     def _refuse(self, what: str, reason: str) -> None:
-        self._say(reason, f"{FAIL} {what}: refused", "warning")
+        self._say(_refused(what, reason))
 
-    def _say(self, text: str, heading: str, severity: Severity) -> None:
-        self._opener.notify(text, title=heading, severity=severity, markup=False)
+    def _say(self, *messages: _Message) -> None:
+        """Show messages that came together as one, so that none hides another; of equal headings the newest."""
+        if not messages:
+            return
+        first, *others = {message.heading: message for message in messages}.values()
+        text = "\n".join([first.text, *(f"{message.heading}: {message.text}" for message in others)])
+        is_warning = any(message.severity == "warning" for message in messages)
+        severity: Severity = "warning" if is_warning else first.severity
+        self._opener.notify(text, title=first.heading, severity=severity, markup=False)
+
+
+def _refused(what: str, reason: str) -> _Message:
+    return _Message(reason, f"{FAIL} {what}: refused", "warning")
 
 
 def _named(action: str) -> str:

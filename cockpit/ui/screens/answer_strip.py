@@ -17,7 +17,7 @@ _MOST_LINES: Final = 3
 
 
 class AnswerStrip(LinePanel):
-    """The newest answer. It has lines of its own while it is shown, and none otherwise."""
+    """The newest answers, those that came together. It has lines of its own only while it is shown."""
 
     TITLE: ClassVar[str] = "Answer"
     DEFAULT_CSS = """
@@ -39,8 +39,8 @@ class AnswerStrip(LinePanel):
         self._timer: Timer | None = None
 
     def say(self, text: str, severity: Severity = "information", *, seconds: float | None = None) -> None:
-        """Show `text` (never markup) for `seconds`, or for the default time of its severity."""
-        self.text = escape_control(text)
+        """Show the lines of `text` (never markup) for `seconds`, or for the default time of its severity."""
+        self.text = "\n".join(map(escape_control, text.split("\n")))
         self.set_class(severity == "warning", "-warning")
         self.set_class(severity == "error", "-error")
         self.display = True
