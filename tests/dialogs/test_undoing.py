@@ -104,6 +104,8 @@ async def test_a_demotion_is_taken_back_through_the_gate(run, open_screen):
         screen.look()
         await press(pilot, "u")
         assert isinstance(screen.screen, GateDialog)
+        title = str(screen.screen.query_one("#box").border_title)
+        assert title == "Undo: demote to phase 0 at step 60, through the gate"
         await press(pilot, "enter", "f", "F")
         assert screen.answer() == [c.PromotePhase(force=True)]
         await press(pilot, "u")
