@@ -244,6 +244,7 @@ async def test_the_end_says_how_it_was_its_best_value_and_what_can_be_done(tmp_p
             assert "steps are done; best mIoU 0." in said and "q leaves" in said
             ways = ("--resume live", "plot live", "events live", "redrive live")
             assert [way in said for way in ways] == [number < num_ways for number in range(4)]
+            assert ("also: events, redrive" in " ".join(said.split())) is (num_ways < 4)
             assert "took 1 min 05 s" in shown(app)
             for word in ("no writer", "unknown", "steps/s", "[p]", "[T]", "[G]", "space pause"):
                 assert word not in shown(app)

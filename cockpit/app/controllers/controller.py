@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from textual.screen import ModalScreen
 
-from cockpit.app.controllers.end_lines import end_lines
+from cockpit.app.controllers.end_lines import end_lines, in_brief
 from cockpit.app.controllers.notifications import escape_of
 from cockpit.app.controllers.screenshot import save_screenshot
 from cockpit.preferences.first_run import is_first_time, remember
@@ -145,9 +145,9 @@ class SessionController:
         """Show the end, the best score and the next steps; called again when the journal's last events arrive."""
         if self._ending is None:
             return
-        self.screen.say_ended(
-            end_lines(self.session, self._ending), failed=self._ending.code == 1 or self.session.state is None
-        )
+        lines = end_lines(self.session, self._ending)
+        failed = self._ending.code == 1 or self.session.state is None
+        self.screen.say_ended(lines, in_brief(lines), failed=failed)
 
     def note_fault(self, error: Exception, panel: Panel | None) -> None:
         """Show that a part of the screen failed; switch off a panel that fails repeatedly."""

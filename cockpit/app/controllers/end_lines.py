@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cockpit.session.session import Session
 from cockpit.text.format import escape_control
 from cockpit.text.next_steps import End, next_steps, next_steps_attached
 from cockpit.ui.panels.records.config_values import ConfigValues
+from engine.protocol.words.command_syntax import program_name
 
 if TYPE_CHECKING:
     from cockpit.app.training_handle import RunResult
+
+_FEW: Final = 3
+"""Lines in brief: the end, and the two most useful commands."""
 
 
 def end_lines(session: Session, ending: RunResult) -> list[str]:
@@ -34,3 +40,16 @@ def end_lines(session: Session, ending: RunResult) -> list[str]:
         max_steps = int(ConfigValues().number(session.run_dir, "training.max_steps") or 0)
         steps = next_steps(session.run_dir, state, end, max_steps=max_steps)
     return ["; ".join(parts), *(f"  {what}: {command}" for what, command in steps)]
+
+
+def in_brief(lines: Sequence[str]) -> list[str]:
+    """Return `lines` of `end_lines` for a low terminal: of the less useful commands only their words."""
+    *first, last = lines[:_FEW]
+    words = [_word_of(line) for line in lines[_FEW:]]
+    return [*first, f"{last}   also: {', '.join(words)}" if words else last]
+
+
+def _word_of(line: str) -> str:
+    """Return the word of a command, such as 'events', from its line."""
+    words = shlex.split(line.partition(": ")[2])
+    return words[words.index(program_name()) + 1]

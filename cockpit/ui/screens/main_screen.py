@@ -45,8 +45,8 @@ _HIDDEN_SECONDS = 3.0
 _TABS_AFTER = 0.3
 """Seconds between the first picture and the construction of each further tab."""
 
-_ROOMY_HEIGHT, _FEW_LINES = 34, 3
-"""Below this height an ended run has this many lines for its end and the next commands."""
+_ROOMY_HEIGHT = 34
+"""Below this height the end of the run and the next commands are told in brief."""
 
 
 class MainScreen(OpensQuickly, MeasuresAgain, Screen[None], inherit_bindings=False):
@@ -228,12 +228,9 @@ class MainScreen(OpensQuickly, MeasuresAgain, Screen[None], inherit_bindings=Fal
             self.mount(Static(notice, classes="switched-off", markup=False), before="#pending")
         panel.display = False
 
-    def say_ended(self, lines: Sequence[str], *, failed: bool = False) -> None:
-        """Show some lines about the end of the run, or hide them if there are none.
-
-        A low terminal gets the first ones only.
-        """
-        self._ending.update("\n".join(lines if self.app.size.height >= _ROOMY_HEIGHT else lines[:_FEW_LINES]))
+    def say_ended(self, lines: Sequence[str], brief: Sequence[str] = (), *, failed: bool = False) -> None:
+        """Show some lines about the end of the run, `brief` in a low terminal, or hide them if there are none."""
+        self._ending.update("\n".join(lines if self.app.size.height >= _ROOMY_HEIGHT else brief or lines))
         self._ending.set_class(failed, "failed")
         self.set_class(bool(lines), "-ended")
 
