@@ -210,3 +210,28 @@ def test_a_fault_without_a_place_keeps_that_of_the_step_and_is_told_once() -> No
     assert account(incidents.open[0], NO_SPEC).where == "term contour (vanished on replay)"
     incidents.add([entry(alert, step=32)])
     assert account(incidents.open[0], NO_SPEC).where == "term contour"
+
+
+async def test_the_folder_of_the_evidence_is_never_cut(run: RecordedRun, open_session: Open) -> None:
+    run.begin()
+    said = "step 31, reproduced: " + "the cross entropy of the second branch is not finite " * 4
+    alert = e.AlertRaised("fault", f"{said}; evidence in forensics/step-00000031", "train on", at_step=31)
+    run.note(alert)
+    stage = Stage(Banner(), open_session())
+    async with stage.run_test(size=(60, 14)) as pilot:
+        await pilot.pause()
+        assert "evidence in forensics/step-00000031" in stage.shown
+        assert len([line for line in stage.shown.splitlines() if "cross entropy" in line]) == 2
+
+
+@pytest.mark.parametrize(("width", "is_beside"), [(80, True), (36, False)])
+async def test_the_link_to_the_step_says_so_if_it_begins_a_line(
+    run: RecordedRun, open_session: Open, width: int, is_beside: bool
+) -> None:
+    run.begin()
+    run.note(skipped(31))
+    stage = Stage(Banner(), open_session())
+    async with stage.run_test(size=(width, 14)) as pilot:
+        await pilot.pause()
+        assert "show" in stage.shown
+        assert ("show step 0" in stage.shown) is not is_beside

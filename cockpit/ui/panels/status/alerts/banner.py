@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from textual.content import Content
 
@@ -17,6 +17,9 @@ from cockpit.ui.panels.toolkit.line_panel import LinePanel
 from cockpit.ui.panels.toolkit.line_parts import LinePart, flow, jump, link, wrapped
 from cockpit.ui.panels.toolkit.symbols import LABEL, STRONG
 from engine.protocol.task_spec import NO_SPEC
+
+_FOLDER: Final = "; evidence in "
+"""The words of an alert before the folder of its evidence."""
 
 
 class Banner(LinePanel):
@@ -78,10 +81,10 @@ class Banner(LinePanel):
             return []
         told = account(incident, NO_SPEC if self._session is None else self._session.spec)
         return [
-            *flow(self._headline(incident, told), width),
+            *flow(self._headline(incident, told, width), width),
             *(wrapped(f"likely cause: {told.cause}", width, STRONG, most=2) if told.cause else ()),
             *(wrapped(told.where, width, STRONG, most=2) if told.where else ()),
-            *(wrapped(told.evidence, width, most=2) if told.evidence else ()),
+            *_evidence(told.evidence, width),
             *(wrapped(f"remedy: {remedy}", width, LABEL, most=3) if (remedy := self._remedy(incident, told)) else ()),
         ]
 
@@ -93,21 +96,16 @@ class Banner(LinePanel):
         found = remedies_of(incident, session.state, session.now.outcome_of)
         return "; ".join(text for text in (found[0].label if found else "", told.remedy) if text)
 
-    def _headline(self, incident: Incident, told: IncidentText) -> list[LinePart]:
-        pieces = [
-            LinePart(
-                Content.assemble(
-                    (f"{self.signs.alert} {self._title(incident)} ", "bold $text-error"), (told.what, STRONG)
-                )
-            )
-        ]
-        if str(incident.last_step) not in told.what:
-            pieces.append(
-                LinePart(Content.assemble(("step ", LABEL), jump(str(incident.last_step), incident.last_step)))
-            )
+    def _headline(self, incident: Incident, told: IncidentText, width: int) -> list[LinePart]:
+        """Return the title, what happened, a link to the step, named if the link begins a line, and the keys."""
+        title, step = f"{self.signs.alert} {self._title(incident)} ", incident.last_step
+        headline = Content.assemble((title, "bold $text-error"), (told.what, STRONG))
+        if str(step) not in told.what:
+            where = Content.assemble(("step ", LABEL), jump(str(step), step))
         else:
-            pieces.append(LinePart(jump("show", incident.last_step)))
-        pieces.append(LinePart(link("[a] acknowledge", "acknowledge")))
+            is_beside = headline.cell_length + 2 + len("show") <= width
+            where = jump("show" if is_beside else f"show step {step}", step)
+        pieces = [LinePart(headline), LinePart(where), LinePart(link("[a] acknowledge", "acknowledge"))]
         if not self._is_over():
             pieces.append(LinePart(link("[A] remedies", "remedies")))
         return pieces
@@ -124,3 +122,13 @@ class Banner(LinePanel):
             title += ", grown since it was acknowledged"
         others = self.num_open - 1
         return title + (f" ({others} more open)" if others else "")
+
+
+def _evidence(text: str, width: int) -> list[Content]:
+    """Return the evidence on at most two lines, and the folder of a long one on a line of its own, which is not cut."""
+    if not text:
+        return []
+    said, _, folder = text.rpartition(_FOLDER)
+    if not said or len(wrapped(text, width)) <= 2:
+        return wrapped(text, width, most=2)
+    return [*wrapped(said, width, most=2), *wrapped(f"evidence in {folder}", width)]
