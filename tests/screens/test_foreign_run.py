@@ -161,7 +161,7 @@ async def test_every_key_without_a_command_is_grey_and_says_why(run: ForeignRun,
             await pilot.press("escape")
             keys = flat(await shown(pilot, "question_mark"))
             assert "not in this run: an own loop has no phases" in keys
-            look_keys = table("look", KEYS, without_effect(session)).plain
+            look_keys = table("look", KEYS, without_effect(session), 72).plain
             assert "those kept, or new ones - not in this run: your program runs the step" in flat(look_keys)
             await pilot.press("escape")
             await shown(pilot, "ctrl+p")

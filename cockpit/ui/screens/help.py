@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import ClassVar, Final
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -32,8 +34,20 @@ _FILTER_HELP: Final = (
 )
 """Examples of a filter of runs, each with its meaning."""
 
-_HELP_COLUMNS: Final = 56
-"""Columns for a help line next to its key in the narrowest box."""
+_WIDTH: Final = 92
+"""Columns of the box in a wide terminal, as its style sets them."""
+
+_FRAME: Final = 8
+"""Columns of the box's border, padding and scroll bar."""
+
+_KEY_COLUMNS: Final = 13
+"""Columns of a key before its help."""
+
+_NARROW: Final = 20
+"""Least columns for the help of a key."""
+
+_Part = Callable[[int], Content]
+"""Returns a part of the text for a number of columns."""
 
 
 class _Pages(ModalScreen[None], inherit_bindings=False):
@@ -43,17 +57,23 @@ class _Pages(ModalScreen[None], inherit_bindings=False):
         Binding("escape,q,enter,f1,question_mark,ctrl+c", "close", show=False),
     ]
 
-    def __init__(self, title: str, parts: Iterable[Content]) -> None:
+    def __init__(self, title: str, parts: Iterable[_Part]) -> None:
         super().__init__()
         self._heading = title
-        self._parts = tuple(parts)
+        self._parts = tuple((part, Static(markup=False)) for part in parts)
 
     def compose(self) -> ComposeResult:
         """Yield the text in a scrollable box."""
         with VerticalScroll() as box:
             box.border_title, box.border_subtitle = self._heading, "escape closes"
-            for part in self._parts:
-                yield Static(part, markup=False)
+            for _, static in self._parts:
+                yield static
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Wrap the text for the width."""
+        room = min(_WIDTH, event.size.width * 96 // 100) - _FRAME
+        for part, static in self._parts:
+            static.update(part(room))
 
     def action_close(self) -> None:
         """Close the box."""
@@ -74,8 +94,8 @@ class HelpScreen(_Pages):
         unsupported: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         groups = _GROUPS_OF.get(tab, ("steer", "look", "app"))
-        about = [Content.assemble((title, "bold $text-primary"), f"  {text}\n") for title, text in texts]
-        super().__init__(f"Help: {tab}", [*about, *(table(group, keys, unsupported) for group in groups)])
+        about = [partial(_about, *text) for text in texts]
+        super().__init__(f"Help: {tab}", [*about, *(partial(table, group, keys, unsupported) for group in groups)])
         self._tab = tab
 
     def on_mount(self) -> None:
@@ -99,34 +119,40 @@ class KeyMapScreen(_Pages):
     def __init__(self, keys: Sequence[KeyBinding], unsupported: Mapping[str, str] = MappingProxyType({})) -> None:
         present = {key.group for key in keys}
         groups: list[Group] = [group for group in GROUPS if group in present]
-        super().__init__("All keys", [table(group, keys, unsupported) for group in groups])
+        super().__init__("All keys", [partial(table, group, keys, unsupported) for group in groups])
 
 
 class RunKeysScreen(_Pages):
     """The keys of the list of runs, and the language of its filter."""
 
     def __init__(self, keys: Sequence[KeyBinding]) -> None:
-        filtered = [Content.assemble(("Filter", "bold $text-primary")), *map(_filter_line, _FILTER_HELP)]
-        super().__init__("List of runs", [table("runs", keys), Content("\n").join(filtered)])
+        super().__init__("List of runs", [partial(table, "runs", keys, {}), _filters])
 
 
-def table(group: Group, keys: Sequence[KeyBinding], unsupported: Mapping[str, str] = MappingProxyType({})) -> Content:
-    """Return a group's keys, one per line, each with its help; unsupported ones are grey, with the reason."""
+def _about(title: str, text: str, room: int) -> Content:
+    """Return the text about a panel; `room` does not matter, as its lines have no indent."""
+    return Content.assemble((title, "bold $text-primary"), f"  {text}\n")
+
+
+def table(group: Group, keys: Sequence[KeyBinding], unsupported: Mapping[str, str], room: int) -> Content:
+    """Return a group's keys, wrapped to `room` columns; unsupported ones are grey, with the reason."""
     lines = [Content.assemble((GROUPS[group], "bold $text-primary"))]
     for key in (key for key in keys if key.group == group):
         where = shown(key) or "(palette)"
         reason = unsupported.get(key.action, "")
         said = escape_control(f"{key.help} - {reason}") if reason else key.help
-        first, *rest = textwrap.wrap(said, _HELP_COLUMNS) or [""]
-        style = _UNSUPPORTED if reason else ""
-        lines.append(Content.assemble((f"  {where:<10} ", style or "$text-accent"), (first, style)))
-        lines.extend(Content.styled(f"{'':<13}{line}", style) for line in rest)
+        lines.extend(_row(where, said, room, _UNSUPPORTED if reason else ""))
     return Content("\n").join([*lines, Content("")])
 
 
-def _filter_line(row: tuple[str, str]) -> Content:
-    """Return an example of a filter with its meaning, wrapped like the help of a key."""
-    example, meaning = row
-    first, *rest = textwrap.wrap(meaning, _HELP_COLUMNS)
-    lines = [Content.assemble((f"  {example:<10} ", "$text-accent"), first)]
-    return Content("\n").join([*lines, *(Content(f"{'':<13}{line}") for line in rest)])
+def _filters(room: int) -> Content:
+    """Return the examples of a filter, each with its meaning."""
+    rows = (line for example, meaning in _FILTER_HELP for line in _row(example, meaning, room))
+    return Content("\n").join([Content.assemble(("Filter", "bold $text-primary")), *rows])
+
+
+def _row(what: str, said: str, room: int, style: str = "") -> Iterable[Content]:
+    """Yield a key or an example with its text in `room` columns, further lines of it indented."""
+    first, *rest = textwrap.wrap(said, max(room - _KEY_COLUMNS, _NARROW)) or [""]
+    yield Content.assemble((f"  {what:<10} ", style or "$text-accent"), (first, style))
+    yield from (Content.styled(f"{'':<{_KEY_COLUMNS}}{line}", style) for line in rest)
