@@ -53,7 +53,7 @@ async def test_what_was_changed_stands_on_top_and_the_rest_below(
         assert "keys, 2 changed" in lines[0]
         assert lines[1] == "changed since the start"
         assert lines[2].startswith("training.learning_rate")
-        assert "5.00e-06 -> 2" in lines[2]
+        assert "2.00e-04 -> 2" in lines[2]
         assert any(line.startswith("model.roi_size") and line.rstrip(" ▁█").endswith("64") for line in lines)
         if width > 40:
             assert "2.50e-06  step 180, cockpit" in lines[2]

@@ -10,7 +10,7 @@ from textual.fuzzy import FuzzySearch
 from cockpit.session.session import Session
 from cockpit.session.update import SessionUpdate
 from cockpit.text.format import counted, escape_control
-from cockpit.ui.panels.records.config_changes import Change, Changes, switches_section
+from cockpit.ui.panels.records.config_changes import Change, Changes, since_configured, switches_section
 from cockpit.ui.panels.records.config_values import ConfigValues
 from cockpit.ui.panels.toolkit.line_list import LineList
 from cockpit.ui.panels.toolkit.line_panel import since
@@ -65,7 +65,8 @@ class ConfigPanel(SearchedList):
         if self._session is None:
             return
         values = self._values.all(self._session.run_dir)
-        changes = self._changes.all(switches_section(values, self._session.spec.component_names))
+        made = self._changes.all(switches_section(values, self._session.spec.component_names))
+        changes = [since_configured(change, values) for change in made]
         by_key = {change.key: change for change in changes}
         changed = [_Row(change.key, change.now, change) for change in changes]
         held = [_Row(key, _shown(value), by_key.get(key)) for key, value in values.items()]

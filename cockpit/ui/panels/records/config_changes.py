@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from cockpit.text.event_info import COMPONENTS
 from cockpit.text.event_text import info_of
+from cockpit.text.format import rate
 from engine.journal.reader import Entry
 from engine.protocol.record import record
 
@@ -45,6 +46,14 @@ class Changes:
             if change.was != change.now
         ]
         return sorted(changed, key=lambda change: -change.step)
+
+
+def since_configured(change: Change, values: Mapping[str, object]) -> Change:
+    """Return a change of the learning rate from the configured one in `values`: its event tells the scheduled one."""
+    configured = values.get(change.key)
+    if change.key != "training.learning_rate" or not isinstance(configured, int | float):
+        return change
+    return replace(change, was=rate(configured))
 
 
 def switches_section(keys: Iterable[str], components: Collection[str]) -> str:
