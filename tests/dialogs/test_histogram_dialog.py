@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from textual.widgets import Input
+from textual.widgets import Button, Input
 
 from cockpit.ui.dialogs.action_table import without_effect
 from engine.journal.task_meta import LAYERS_META, LayersMeta
@@ -85,7 +85,8 @@ async def test_a_screen_that_only_watches_shows_what_is_kept_and_takes_nothing(m
     screen = open_screen(can_steer=False)
     async with screen.run_test(size=SIZE) as pilot:
         await show(screen, pilot)
-        assert "unet at step 30" in screen.box
+        assert "unet at step 30" in screen.box and "enter takes" not in screen.box
+        assert screen.screen.query_one("#take", Button).disabled
         await press(pilot, "enter")
         assert "this screen is read-only" in screen.box and screen.answer() == []
 

@@ -238,7 +238,7 @@ async def test_an_exact_learning_rate_is_judged_while_it_is_typed(run, open_scre
     screen = open_screen()
     async with screen.run_test(size=SIZE) as pilot:
         await press(pilot, "set_lr", tuple({"-": "minus", ".": "full_stop"}.get(letter, letter) for letter in typed))
-        assert said in screen.box and "in one command" in screen.box
+        assert said in screen.box and "one command raises it at most x10" in screen.box
 
 
 async def test_a_second_press_foretells_what_it_adds_to_the_first(run, open_screen):

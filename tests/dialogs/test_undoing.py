@@ -95,6 +95,14 @@ async def test_an_undo_that_the_rule_book_refuses_says_why(run, open_screen):
         assert screen.toasts[-1].startswith("✗ undo: refused: subpixel_conv on: cannot be taken back, ")
 
 
+async def test_what_is_not_restored_is_a_sentence_of_its_own(run, open_screen):
+    run.note(e.RefinementDisabled("boundary_aware_loss"), status=Status.APPLIED, actor="ada")
+    screen = open_screen()
+    async with screen.run_test(size=SIZE) as pilot:
+        await press(pilot, "u")
+        assert "It starts with fresh moments and is blended in." in screen.box.splitlines()
+
+
 async def test_a_demotion_is_taken_back_through_the_gate(run, open_screen):
     screen = open_screen()
     async with screen.run_test(size=SIZE) as pilot:

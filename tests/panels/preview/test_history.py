@@ -11,7 +11,7 @@ import pytest
 
 from cockpit.session.session import Session
 from cockpit.ui.panels.preview.half_blocks import shown_in, strip_grid
-from cockpit.ui.panels.preview.history import History
+from cockpit.ui.panels.preview.history import History, learned
 from cockpit.ui.panels.preview.layers import Layer
 from cockpit.ui.panels.preview.panel import PreviewPanel
 from engine.outputs.inspection.preview_writer import write_previews
@@ -127,3 +127,9 @@ def test_a_strip_file_that_changed_is_read_again(learned_run: RecordedRun) -> No
     write_strip(learned_run.directory, 20, thumbnails_of((replace(region("images/a.jpg#1"), error=0.125),), {}))
     os.utime(strip_path(learned_run.directory, 20), ns=(1, 1))
     assert [small.error for _, small in history.of("images/a.jpg#1")] == [pytest.approx(0.3), 0.125]
+
+
+def test_one_validation_is_no_way_from_one_error_to_another(learned_run: RecordedRun) -> None:
+    moments = History(learned_run.directory).of("images/a.jpg#1")
+    assert learned(moments[:1]) == "0.300 at step 10"
+    assert learned(moments) == "0.300 at step 10 -> 0.100 at step 30, best 0.100 at step 30"

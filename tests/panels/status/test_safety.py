@@ -130,6 +130,15 @@ async def test_a_run_that_has_just_begun_has_nothing_to_go_back_to(run: Recorded
         assert fact(stage, "data wait") == "-"
 
 
+async def test_a_skipped_step_without_a_named_fault_says_so(run: RecordedRun, open_session: Open) -> None:
+    run.begin()
+    run.observe(skipped_steps=1)
+    stage = Stage(SafetyPanel(), open_session())
+    async with stage.run_test(size=(80, 20)) as pilot:
+        await pilot.pause()
+        assert fact(stage, "last fault") == "none named"
+
+
 async def test_before_the_run_has_begun_it_says_so(open_session: Open) -> None:
     stage = Stage(SafetyPanel(), open_session())
     async with stage.run_test(size=(60, 10)) as pilot:

@@ -161,13 +161,15 @@ class HistogramDialog(Dialog):
         """Show the answer, and the histograms of the layer at the chosen step."""
         if not self.is_mounted:
             return
+        self.query_one("#take", Button).disabled = bool(self.session.refusal)
         shown = self._kept.shown(self._layer)
         if shown is None:
-            self.say("said", self._said or "none are kept of this layer: enter takes some at the next step")
+            takes = "" if self.session.refusal else ": enter takes some at the next step"
+            self.say("said", self._said or f"none are kept of this layer{takes}")
             self.say("drawn", "")
             return
         taken, place = shown
-        self.say("said", self._said or "enter takes new ones at the next step")
+        self.say("said", self._said or ("" if self.session.refusal else "enter takes new ones at the next step"))
         size = self.app.size
         width = min(_WIDTH, size.width * 96 // 100) - 4
         height = min(max(size.height * 94 // 100 - _OTHER_LINES, 3), 10)

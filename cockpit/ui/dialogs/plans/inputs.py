@@ -113,7 +113,7 @@ def learning_rate(situation: Situation) -> Plan:
             raise UserError(f"the learning rate is {now} already: type another one, such as 3e-5")
         return c.SetLr(real(text))
 
-    bounds = f"From {limits.lr_min:g} to {limits.lr_max:g}, at most x{limits.max_lr_factor:g} in one command."
+    bounds = f"From {limits.lr_min:g} to {limits.lr_max:g}; one command raises it at most x{limits.max_lr_factor:g}."
     explain = f"{bounds} A warm-up ends, and the schedule goes on from the new rate."
     return Open(lambda: ValueDialog(situation.session, "Learning rate", (Field("rate", now, read),), explain=explain))
 

@@ -73,7 +73,8 @@ def undo(situation: Situation) -> Plan:
     outcome = session.decide(plan.command)
     if outcome.status is Status.REFUSED:
         return Reason(f"{sentence(plan.entry.event, session.spec)}: cannot be taken back, {outcome.reason}", plan.entry)
-    explained = tuple(text for text in (_done(plan.entry, session.spec), plan.caution and f"{plan.caution}.") if text)
+    caution = f"{plan.caution[:1].upper()}{plan.caution[1:]}." if plan.caution else ""
+    explained = tuple(text for text in (_done(plan.entry, session.spec), caution) if text)
 
     def make() -> Dialog:
         return ConfirmDialog(

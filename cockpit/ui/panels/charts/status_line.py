@@ -77,4 +77,4 @@ def facts(feed: ChartInputs) -> tuple[str, ...]:
     if steps and feed.axis is not None:
         steps = f"{feed.axis.kind} {place_text(feed.axis, first)} to {place_text(feed.axis, last)}"
     follow = "Follow on" if view.follow else "Follow off"
-    return (f"reading the journal, {loading:.0%}" if loading < 1 else "", steps, follow)
+    return (f"reading the journal, {100 * loading:.0f} %" if loading < 1 else "", steps, follow)

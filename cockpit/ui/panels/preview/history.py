@@ -71,5 +71,7 @@ def learned(moments: Sequence[Moment]) -> str:
     errors = [(small.error, step) for step, small in moments if not math.isnan(small.error)]
     if not errors:
         return ""
+    if len(errors) == 1:
+        return f"{errors[0][0]:.3f} at step {errors[0][1]}"
     (first, begin), (last, end), (best, at) = errors[0], errors[-1], min(errors)
     return f"{first:.3f} at step {begin} -> {last:.3f} at step {end}, best {best:.3f} at step {at}"

@@ -46,7 +46,8 @@ class PreviewPanel(Panel, can_focus=True):
     HELP = (
         "Left and right: previous and next sample, the worst first. Home: the worst. Up and down: next and previous "
         "validation. End: the newest one. Enter and backspace: each layer in turn, then all of them. "
-        "S: the predictions of the sample at each validation that remembers it, or its layers."
+        "S: the predictions of the sample at each validation that remembers it, or its layers. Worst #5: its error is "
+        "the fifth largest of the whole split, of which only a part is shown."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "sample(-1)", show=False),

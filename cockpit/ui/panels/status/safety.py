@@ -128,7 +128,8 @@ class SafetyPanel(TitledLinePanel):
         """Return the last fault as a link, as its text begins with the step."""
         entry = self._newest.get("fault")
         if not state.fault or entry is None:
-            return Content.styled(escape_control(state.fault) or "none", BAD if state.fault else LABEL)
+            none = "none named" if state.skipped_steps else "none"
+            return Content.styled(escape_control(state.fault) or none, BAD if state.fault else LABEL)
         step = entry.event.at_step if isinstance(entry.event, e.FaultNamed) else entry.step
         return jump(escape_control(state.fault), step, BAD)
 
