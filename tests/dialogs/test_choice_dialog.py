@@ -76,7 +76,7 @@ async def test_without_checkpoints_the_key_says_so(run, open_screen):
     screen = open_screen()
     async with screen.run_test(size=SIZE) as pilot:
         await press(pilot, "r")
-        assert screen.toasts == ["✗ rollback: refused: no checkpoint exists yet: c writes one"]
+        assert screen.toasts == ["✗ rollback: no checkpoint exists yet: c writes one"]
 
 
 REMEDIES = [

@@ -80,4 +80,4 @@ async def test_a_refinement_can_be_toggled_by_its_name(run, open_screen):
         await press(pilot, "enter")
         assert screen.answer() == [c.DisableRefinement("boundary_refinement")]
         screen.steering.dispatch("toggle", "boundary")
-        assert screen.toasts[-1] == "✗ toggle: refused: no refinement is called 'boundary'"
+        assert screen.toasts[-1] == "✗ toggle: no refinement is called 'boundary'"

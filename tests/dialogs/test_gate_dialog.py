@@ -100,7 +100,7 @@ async def test_the_last_phase_has_no_gate(run, open_screen):
     async with screen.run_test(size=SIZE) as pilot:
         await press(pilot, "p")
         assert len(screen.screen_stack) == 1
-        assert screen.toasts == ["✗ promote: refused: phase 4 is the last"]
+        assert screen.toasts == ["✗ promote: phase 4 is the last"]
 
 
 async def test_what_to_press_is_in_sight_on_the_smallest_terminal(run, open_screen):

@@ -86,7 +86,7 @@ async def test_remedies_are_for_the_alert_of_the_banner_until_it_is_acknowledged
         await press(pilot, "A", "4")
         await until(pilot, lambda: "accumulation: 1 -> 2" in strip(pilot))
         await press(pilot, "a", "A")
-        assert answer(pilot) == "✗ remedies: refused: there is no alert to find a remedy for"
+        assert answer(pilot) == "✗ remedies: there is no alert to find a remedy for"
 
 
 async def test_the_footer_is_clicked_like_a_key(run):

@@ -106,7 +106,7 @@ async def test_a_run_without_knobs_says_so(run, open_screen):
     screen = open_screen()
     async with screen.run_test(size=SIZE) as pilot:
         await press(pilot, "K")
-        assert screen.toasts == ["✗ knob: refused: this run has no knobs: its code declares none"]
+        assert screen.toasts == ["✗ knob: this run has no knobs: its code declares none"]
         assert not screen.steering.effect("knob").enabled
 
 

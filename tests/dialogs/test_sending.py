@@ -262,8 +262,21 @@ async def test_a_pause_that_is_on_its_way_is_not_sent_again(run, open_screen):
     async with screen.run_test(size=SIZE) as pilot:
         await pilot.press("space", "space")
         await pilot.pause()
-        assert screen.toasts == ["✗ pause: refused: pause is on its way already"]
+        assert screen.toasts == ["✗ pause: pause is on its way already"]
         assert not screen.steering.effect("pause").enabled
+        assert screen.answer() == [c.Pause()]
+
+
+async def test_a_pause_within_the_last_granted_step_is_not_sent(run, open_screen):
+    screen = open_screen()
+    async with screen.run_test(size=SIZE) as pilot:
+        run.observe(steps_until_pause=1)
+        screen.look()
+        await press(pilot, "pause")
+        assert screen.toasts == ["✗ pause: the run pauses after this step anyway"]
+        run.observe(steps_until_pause=20)
+        screen.look()
+        await press(pilot, "pause")
         assert screen.answer() == [c.Pause()]
 
 

@@ -27,7 +27,7 @@ async def test_undoing_twice_walks_back_through_what_was_sent(run, open_screen):
         assert screen.answer() == [c.ScaleLr(2.0)]
         assert screen.session.state.lr == 3e-3
         await press(pilot, "u")
-        assert screen.toasts[-1] == "✗ undo: refused: nothing is left to take back"
+        assert screen.toasts[-1] == "✗ undo: nothing is left to take back"
 
 
 async def test_an_undo_on_its_way_is_waited_for(run, open_screen):
@@ -36,7 +36,7 @@ async def test_an_undo_on_its_way_is_waited_for(run, open_screen):
         await press(pilot, "l")
         screen.answer()
         await press(pilot, "u", "enter", "u")
-        assert screen.toasts[-1] == "✗ undo: refused: the undo before is still on its way"
+        assert screen.toasts[-1] == "✗ undo: the undo before is still on its way"
         assert screen.answer() == [c.ScaleLr(2.0)]
 
 
@@ -57,7 +57,7 @@ async def test_an_undo_that_the_journal_takes_late_still_counts_as_one(run, open
         assert "2 s" in screen.strip
         assert screen.answer() == [c.ScaleLr(2.0)]
         await press(pilot, "u")
-        assert screen.toasts[-1] == "✗ undo: refused: nothing is left to take back"
+        assert screen.toasts[-1] == "✗ undo: nothing is left to take back"
 
 
 async def test_what_cannot_be_taken_back_refuses_and_the_next_press_goes_past_it(run, open_screen):
@@ -67,7 +67,7 @@ async def test_what_cannot_be_taken_back_refuses_and_the_next_press_goes_past_it
     async with screen.run_test(size=SIZE) as pilot:
         await press(pilot, "u")
         assert screen.toasts[-1] == (
-            "✗ undo: refused: no command takes excluded samples in again (once more: the intervention before it)"
+            "✗ undo: no command takes excluded samples in again (once more: the intervention before it)"
         )
         await press(pilot, "u", "enter")
         assert screen.answer() == [c.SetGradientClip(1.0)]
@@ -92,7 +92,7 @@ async def test_an_undo_that_the_rule_book_refuses_says_why(run, open_screen):
     screen = open_screen()
     async with screen.run_test(size=SIZE) as pilot:
         await press(pilot, "u")
-        assert screen.toasts[-1].startswith("✗ undo: refused: subpixel_conv on: cannot be taken back, ")
+        assert screen.toasts[-1].startswith("✗ undo: subpixel_conv on: cannot be taken back, ")
 
 
 async def test_what_is_not_restored_is_a_sentence_of_its_own(run, open_screen):
@@ -117,4 +117,4 @@ async def test_a_demotion_is_taken_back_through_the_gate(run, open_screen):
         await press(pilot, "enter", "f", "F")
         assert screen.answer() == [c.PromotePhase(force=True)]
         await press(pilot, "u")
-        assert screen.toasts[-1] == "✗ undo: refused: nothing is left to take back"
+        assert screen.toasts[-1] == "✗ undo: nothing is left to take back"

@@ -130,7 +130,7 @@ def test_a_loss_that_becomes_nan_raises_an_alert_that_a_key_acknowledges(folder:
 
 def acknowledged(terminal: TerminalSession, text: str) -> bool:
     """Return whether the screen shows no alert; acknowledge the one that it shows."""
-    is_shown = "acknowledge" in text.replace("there is no alert to acknowledge", "")
+    is_shown = "acknowledge" in text.replace("acknowledge: there is no alert to acknowledge", "")
     if is_shown:
         terminal.press("a")
     return not is_shown

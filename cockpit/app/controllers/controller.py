@@ -21,6 +21,7 @@ from cockpit.session.session import Session
 from cockpit.session.update import SessionUpdate
 from cockpit.text.format import escape_control
 from cockpit.ui.dialogs.action_table import without_effect
+from cockpit.ui.dialogs.box import FAIL
 from cockpit.ui.dialogs.dispatcher import ActionDispatcher, Opener
 from cockpit.ui.panels.toolkit.panel_faults import Faults, told
 from cockpit.ui.screens.main_screen import MainScreen
@@ -191,7 +192,8 @@ class SessionController:
 
     def _acknowledge(self) -> None:
         if self.screen.banner.acknowledge() is None:
-            self.screen.notify("there is no alert to acknowledge", severity="warning", markup=False)
+            none = "there is no alert to acknowledge"
+            self.screen.notify(none, title=f"{FAIL} acknowledge", severity="warning", markup=False)
             return
         self.screen.apply_update(SessionUpdate())
 

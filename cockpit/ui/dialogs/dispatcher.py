@@ -80,7 +80,8 @@ class ActionDispatcher:
             case Open(make=make, asked=asked, undo=undo):
                 self._open(make(), asked=asked, undo=undo)
             case Reason(text=text, entry=entry):
-                self._refuse(_named(action), text if entry is None else self._passed(entry, text))
+                said = text if entry is None else self._passed(entry, text)
+                self._say(_Message(said, f"{FAIL} {_named(action)}", "warning"))
 
     def _passed(self, entry: Entry, text: str) -> str:
         """Let the next undo skip `entry`, and return the reason with a note of that."""

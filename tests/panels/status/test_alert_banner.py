@@ -235,3 +235,14 @@ async def test_the_link_to_the_step_says_so_if_it_begins_a_line(
         await pilot.pause()
         assert "show" in stage.shown
         assert ("show step 0" in stage.shown) is not is_beside
+
+
+async def test_a_remedy_is_not_told_twice(run: RecordedRun, open_session: Open) -> None:
+    run.begin()
+    run.note(e.AlertRaised("spike", "the loss spiked", "lower the learning rate, or look at the data", at_step=0))
+    run.note(e.SpikeDetected("loss/total", 0, 9.0, 1.0, 12.0))
+    run.note(e.AlertRaised("gradient norm", "the norm is high", "lower the learning rate, or clip it", at_step=0))
+    stage = Stage(Banner(), open_session())
+    async with stage.run_test(size=(80, 14)) as pilot:
+        await pilot.pause()
+        assert "remedy: lower the learning rate, or clip it" in stage.shown

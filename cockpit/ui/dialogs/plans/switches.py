@@ -12,13 +12,16 @@ from engine.protocol.state import RunState
 
 
 def pause(situation: Situation) -> Plan:
-    """Send the opposite of the present state, unless a command for it is on its way."""
+    """Send the opposite of the present state, unless a command for it is on its way or the run pauses by itself."""
     # The state may show a command's effect before its answer is read: that one is over, and the key means the next.
     sent = [p.command for p in situation.session.pending if isinstance(p.command, c.Pause | c.Resume)]
     on_its_way = [command for command in sent if situation.session.now.outcome_of(command).event is not None]
     if on_its_way:
         return Reason(f"{title(on_its_way[-1])} is on its way already")
-    return Send(_pause_or_resume(situation.state))
+    state = situation.state
+    if state.activity is Activity.RUNNING and state.steps_until_pause == 1:
+        return Reason("the run pauses after this step anyway")
+    return Send(_pause_or_resume(state))
 
 
 def _pause_or_resume(state: RunState) -> Command:

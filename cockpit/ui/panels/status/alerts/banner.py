@@ -89,12 +89,15 @@ class Banner(LinePanel):
         ]
 
     def _remedy(self, incident: Incident, told: IncidentText) -> str:
-        """Return the recommended command and the remedy of the newest alert."""
+        """Return the recommended command, unless the remedy of the newest alert speaks of the same, and that remedy."""
         session = None if self._is_over() else self._session
         if session is None or session.state is None:
             return told.remedy
         found = remedies_of(incident, session.state, session.now.outcome_of)
-        return "; ".join(text for text in (found[0].label if found else "", told.remedy) if text)
+        label = found[0].label if found else ""
+        # 'halve the learning rate; lower the learning rate, or ...' would say it twice.
+        is_told = label.partition(" ")[2] in told.remedy
+        return told.remedy if is_told else "; ".join(text for text in (label, told.remedy) if text)
 
     def _headline(self, incident: Incident, told: IncidentText, width: int) -> list[LinePart]:
         """Return the title, what happened, a link to the step, named if the link begins a line, and the keys."""
