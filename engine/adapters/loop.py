@@ -45,12 +45,13 @@ class RecordedLoop(LoopRun):
 
     def _end_step(self) -> None:
         """Record an update that no further batch has followed."""
-        if self._hooks.update.count and not (self._hooks.in_step or self._is_over or self._replay.is_rehearsal):
-            if not self._batches.is_used:
-                say("no batch came from cockpit.steps(loader): all updates are recorded as one step")
-            self._after_update()
-            self._replay.forget()
-            self._is_replay_due = self._is_settled = False
+        if not self._hooks.update.count or self._hooks.in_step or self._is_over or self._replay.is_rehearsal:
+            return
+        if not self._batches.is_used:
+            say("no batch came from cockpit.steps(loader): all updates are recorded as one step")
+        self._after_update()
+        self._replay.forget()
+        self._is_replay_due = self._is_settled = False
 
     def _begin_epoch(self) -> None:
         """Begin an epoch, after one whose loop was left before its end."""

@@ -119,18 +119,20 @@ class Link:
     def _read(self) -> None:
         with suppress(OSError, ValueError):
             for line in self._lines:
-                message = json.loads(line)
-                if "attend" in message:
-                    self.is_asked = True
-                if "hold" in message:
-                    self.hold_at = message["hold"]
-                    self.say({"holding": self.hold_at})
-                if "held" in message:
-                    self._held.set()
-                if "go" in message:
-                    self._answer = message["go"]
-                    self._answered.set()
+                self._hear(json.loads(line))
         self.is_lost = not self._closing.is_set()
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        if "attend" in message:
+            self.is_asked = True
+        if "hold" in message:
+            self.hold_at = message["hold"]
+            self.say({"holding": self.hold_at})
+        if "held" in message:
+            self._held.set()
+        if "go" in message:
+            self._answer = message["go"]
+            self._answered.set()
 
 
 def ask(address: str, message: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ On an accelerator nothing waits for it: a fused kernel reads the finite flag its
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -98,8 +98,7 @@ class DeviceUndo:
         state: dict[Tensor, dict[str, Any]] = self._optimizer.state
         for before in late.before:
             held = state.get(before.parameter, {})
-            for key in [key for key in held if key not in before.keys]:
-                del held[key]
+            _drop_new(held, before.keys)
             if not held:
                 state.pop(before.parameter, None)
         return True
@@ -121,19 +120,24 @@ class StateBefore:
         for parameter, weight in self._weights:
             parameter.copy_(weight)
         state = self._optimizer.state
-        for key in [key for key in state if key not in self._state]:
-            del state[key]
+        _drop_new(state, self._state)
         for key, before in self._state.items():
-            held = state[key]
-            for name in [name for name, _ in _items(held) if name not in before]:
-                del held[name]
-            for name, value in before.items():
-                now = held.get(name)
-                if isinstance(now, Tensor) and isinstance(value, Tensor) and now.shape == value.shape:
-                    now.copy_(value)
-                else:
-                    held[name] = value
+            if isinstance(held := state[key], dict):
+                _drop_new(held, before)
+                held.update({name: _restored(held.get(name), value) for name, value in before.items()})
         vars(self._optimizer).update(self._numbers)
+
+
+def _drop_new(held: dict[Any, Any], known: Container[Any]) -> None:
+    """Remove what is not `known` from `held`."""
+    for key in [key for key in held if key not in known]:
+        del held[key]
+
+
+def _restored(now: Any, value: Any) -> Any:
+    """Return `now` with the content of `value` if they are tensors of one shape, and `value` itself otherwise."""
+    is_same = isinstance(now, Tensor) and isinstance(value, Tensor) and now.shape == value.shape
+    return now.copy_(value) if is_same else value
 
 
 def _items(held: Any) -> list[tuple[Any, Any]]:

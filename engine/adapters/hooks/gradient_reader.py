@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from itertools import compress
+from itertools import chain, compress
 
 import torch
 from torch import Tensor, nn
@@ -139,10 +139,14 @@ class Norms:
 
 def part_norms(updates: Iterable[Norms]) -> dict[str, float]:
     """Return the gradient norm of each part over the updates of a step."""
+    return combined(norms.by_part() for norms in updates)
+
+
+def combined(norms: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Return the norm of each part over several sets of tensors."""
     found: dict[str, float] = {}
-    for norms in updates:
-        for part, norm in norms.by_part().items():
-            found[part] = math.hypot(found.get(part, 0.0), norm)
+    for part, norm in chain.from_iterable(one.items() for one in norms):
+        found[part] = math.hypot(found.get(part, 0.0), norm)
     return found
 
 
@@ -165,24 +169,23 @@ class GradientReader:
 
     def refresh(self) -> bool:
         """Read the parameter groups again if they changed. Return whether all parameters are in host memory."""
-        groups = self._optimizer.param_groups
-        is_same = len(groups) == len(self._held)
-        try:
-            for group, held in zip(groups, self._held, strict=False):
-                if group["params"] != held:  # lists compare the identity of their items first
-                    is_same = False
+        try:  # lists compare the identity of their items first
+            is_same = [group["params"] for group in self._optimizer.param_groups] == self._held
         except RuntimeError:  # another tensor in the same place, which has no single truth value
             is_same = False
         if not is_same:
-            self._held = [group["params"][:] for group in groups]
-            is_first, self.parameters = not self.parameters, [p for params in self._held for p in params]
-            if not is_first:
-                self._names.add_new(self.parameters)
-            self._parts = [self._names.part_of(p) for p in self.parameters]
-            self._dtype = dtype_of_norms(self.parameters)
-            self._looks.clear()
-            self._look()
+            self._read_groups()
         return self.is_on_host
+
+    def _read_groups(self) -> None:
+        self._held = [group["params"][:] for group in self._optimizer.param_groups]
+        is_first, self.parameters = not self.parameters, [p for params in self._held for p in params]
+        if not is_first:
+            self._names.add_new(self.parameters)
+        self._parts = [self._names.part_of(p) for p in self.parameters]
+        self._dtype = dtype_of_norms(self.parameters)
+        self._looks.clear()
+        self._look()
 
     @property
     def is_on_host(self) -> bool:

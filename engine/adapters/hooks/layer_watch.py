@@ -136,15 +136,19 @@ class LayerWatch:
 
     def take(self) -> WatchedLayers | None:
         """Return the numbers of the step that ended, `None` unless it was measured; watch the next one if it is due."""
-        found: list[PendingLayers | None] = []
-        every = self.every
-        if self._is_measured:
-            if (probe := self._probe) is not None:
-                self._guarded(lambda: (probe.unwatch(), found.append(probe.finish())))
-            self._space_out()
+        found = self._finish() if self._is_measured else None
         self._step_is(self._num_steps + 1)
         if self._is_measured:
             self._guarded(self._prepare)
+        return found
+
+    def _finish(self) -> WatchedLayers | None:
+        """Return the numbers of the step, which was measured, and choose the interval anew; `None` after a fault."""
+        found: list[PendingLayers | None] = []
+        every = self.every
+        if (probe := self._probe) is not None:
+            self._guarded(lambda: (probe.unwatch(), found.append(probe.finish())))
+        self._space_out()
         return WatchedLayers(found[0], every) if found and found[0] is not None else None
 
     def _space_out(self) -> None:
@@ -193,13 +197,14 @@ class LayerWatch:
 
     def take_histograms(self) -> tuple[PendingHistograms, ...]:
         """Return the histograms that were taken in the step that ended; layers that took no part in it still wait."""
+        if (taker := self._taker) is None:
+            return ()
         found: list[PendingHistograms] = []
-        if (taker := self._taker) is not None:
-            self._guarded(lambda: (found.extend(taker.finish()), taker.begin()), is_counted=False)
-            if not taker.is_waiting:
-                taker.unwatch()
-                self._taker = None
-                self._step_is(self._num_steps)
+        self._guarded(lambda: (found.extend(taker.finish()), taker.begin()), is_counted=False)
+        if not taker.is_waiting:
+            taker.unwatch()
+            self._taker = None
+            self._step_is(self._num_steps)
         return tuple(found)
 
     def _networks(self) -> dict[str, nn.Module]:
@@ -215,13 +220,15 @@ class LayerWatch:
 
     def _prepare(self) -> None:
         """Watch the outputs of the next step if it is measured."""
-        if self._names.models:
-            if self._num_changes != self._names.num_changes:
-                self._renew()
-            if self._probe is not None:
-                self._probe.begin()
-                if not any(map(_is_compiled, self._names.models.values())):
-                    self._probe.watch()
+        if not self._names.models:
+            return
+        if self._num_changes != self._names.num_changes:
+            self._renew()
+        if self._probe is None:
+            return
+        self._probe.begin()
+        if not any(map(_is_compiled, self._names.models.values())):
+            self._probe.watch()
 
     def _renew(self) -> None:
         self._num_changes = self._names.num_changes

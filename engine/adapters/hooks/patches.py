@@ -99,10 +99,11 @@ def _marks(hooks: OptimizerHooks) -> list[tuple[int, int] | None]:
 
 def _scaled(scaler: Any, outputs: Any) -> Any:
     scaled = _originals["scale"](scaler, outputs)
-    if isinstance(outputs, Tensor) and scaled is not outputs:
-        if type(scaler) not in _scalers:
-            _scalers.append(type(scaler))
-        setattr(scaled, _UNSCALED, outputs)
+    if not isinstance(outputs, Tensor) or scaled is outputs:
+        return scaled
+    if type(scaler) not in _scalers:
+        _scalers.append(type(scaler))
+    setattr(scaled, _UNSCALED, outputs)
     return scaled
 
 

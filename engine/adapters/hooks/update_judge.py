@@ -257,13 +257,11 @@ class UpdateJudge:
 
     def _apply_rate(self, watched: WatchedOptimizer) -> None:
         rate, update = self.learning_rate, self.update
-        if rate.scale == 1.0 and rate.pin is None:
-            if not update.count:
-                update.lr = watched.scheduled()
-            return
+        is_schedules = rate.scale == 1.0 and rate.pin is None
         if not update.count:
-            update.lr = rate.at(watched.scheduled())
-        watched.set_rates(rate)
+            update.lr = watched.scheduled() if is_schedules else rate.at(watched.scheduled())
+        if not is_schedules:
+            watched.set_rates(rate)
 
 
 def num_processes() -> int:

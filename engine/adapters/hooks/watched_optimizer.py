@@ -154,8 +154,7 @@ class WatchedOptimizer:
         if self._hidden is None:
             self._hidden = [(p, p.grad) for p in self.reader.parameters]
             self._groups = [_without_parameters(group) for group in self.optimizer.param_groups]
-            if is_foreign:
-                self._before = StateBefore(self.optimizer, self.reader.parameters)
+            self._before = StateBefore(self.optimizer, self.reader.parameters) if is_foreign else None
         for parameter in self.reader.parameters:
             if parameter.grad is not None:
                 parameter.grad = torch.zeros_like(parameter.grad) if is_foreign else None
@@ -222,11 +221,13 @@ class WatchedOptimizer:
         if before is not None:
             before.restore()
         if self._backup is not None:
-            weights, state = self._backup
-            with torch.no_grad():
-                for parameter, weight in zip(self.reader.parameters, weights, strict=True):
-                    parameter.copy_(weight)
-            self.optimizer.load_state_dict(dict(state))
+            self._restore_backup(*self._backup)
+
+    @torch.no_grad()
+    def _restore_backup(self, weights: Sequence[Tensor], state: Mapping[str, Any]) -> None:
+        for parameter, weight in zip(self.reader.parameters, weights, strict=True):
+            parameter.copy_(weight)
+        self.optimizer.load_state_dict(dict(state))
 
 
 @dataclass(slots=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import Final
 
+from .gradient_reader import combined
 from .optimizer_hooks import OptimizerHooks
 
 _COST: Final = 1000
@@ -26,12 +26,7 @@ class WeightNorms:
             now = time.perf_counter()
         if now < self.due:
             return self.newest
-        found: dict[str, float] = {}
-        for reader in hooks.readers:
-            reader.refresh()
-            if reader.is_on_host:
-                for part, norm in reader.weight_norms().items():
-                    found[part] = math.hypot(found.get(part, 0.0), norm)
+        found = combined(reader.weight_norms() for reader in hooks.readers if reader.refresh())
         done = time.perf_counter()
         self.newest, self.due = found, done + _COST * (done - now)
         return found

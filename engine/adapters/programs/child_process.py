@@ -44,9 +44,10 @@ def end_child(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
     """End the program and its own children."""
     with suppress(ProcessLookupError):
         os.killpg(child.pid, number)
-    if number is signal.SIGKILL:
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(5)
+    if number is not signal.SIGKILL:
+        return
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(5)
 
 
 def last_line(program: Program) -> str:

@@ -38,12 +38,16 @@ def command_of(words: Sequence[str]) -> Command:
     if first == "--":
         return _any_command(rest)
     if first == "-m":
-        if not rest:
-            raise UserError("a module is missing after -m: write run -m package.module")
-        return Command((sys.executable, "-m", *rest), rest[0].rpartition(".")[2])
+        return _module(rest)
     if not Path(first).is_file():
         raise UserError(f"there is no program {first!r}: give a Python file, -m MODULE, or -- COMMAND")
     return Command((sys.executable, first, *rest), Path(first).name)
+
+
+def _module(words: Sequence[str]) -> Command:
+    if not words:
+        raise UserError("a module is missing after -m: write run -m package.module")
+    return Command((sys.executable, "-m", *words), words[0].rpartition(".")[2])
 
 
 def _any_command(words: Sequence[str]) -> Command:

@@ -23,8 +23,7 @@ class Connection:
     def messages(self) -> Iterator[dict[str, Any]]:
         """Yield what the process says until it ends."""
         with suppress(OSError, ValueError), self._socket.makefile("r", encoding="utf-8") as lines:
-            for line in lines:
-                yield json.loads(line)
+            yield from map(json.loads, lines)
 
     def say(self, message: dict[str, Any]) -> None:
         """Send one message. A process that has ended is not an error."""

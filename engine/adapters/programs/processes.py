@@ -93,6 +93,5 @@ class Processes:
     def leave(self, connection: Connection) -> None:
         """Forget a process that has ended."""
         with self._changed:
-            for rank in [rank for rank, known in self._by_rank.items() if known is connection]:
-                del self._by_rank[rank]
+            self._by_rank = {rank: known for rank, known in self._by_rank.items() if known is not connection}
             self._changed.notify_all()

@@ -154,17 +154,20 @@ class _Supervised:
         elif "own_run" in message:
             connection.say({"released": self._make_way(message["own_run"])})
         elif "detached" in message:
-            sentence = f"the cockpit detached itself from the program after a fault of its own: {message['detached']}"
-            self._run.record(e.AlertRaised("detached", sentence, "see console.log"))
-            if self._processes.are_together:  # the others would train with another rate than this process
-                self._is_broken = True
-                self._ask()
+            self._note_detached(message["detached"])
         elif connection is self._processes.first:
             self._take_of_first(connection, message)
         elif "holding" in message:
             self._processes.note_heard(connection, message["holding"])
         elif "at" in message:
             connection.say({"go": self._processes.await_decision(connection) or self._live.control})
+
+    def _note_detached(self, fault: str) -> None:
+        sentence = f"the cockpit detached itself from the program after a fault of its own: {fault}"
+        self._run.record(e.AlertRaised("detached", sentence, "see console.log"))
+        if self._processes.are_together:  # the others would train with another rate than this process
+            self._is_broken = True
+            self._ask()
 
     def _take_of_first(self, connection: Connection, message: Mapping[str, Any]) -> None:
         """Take what the process says that is recorded."""

@@ -174,11 +174,12 @@ class LoopRanks:
 
         After a rollback the generators are those of its checkpoint, and the places in the data are those of now.
         """
-        found: dict[int, Mapping[str, Any]] = {}
-        is_rollback = self._restored is not None
-        for rank in range(1, self.world) if is_rollback or step == self._point_step else ():
-            if packed := self.words.part_of(self._point, rank, _PART_SECONDS):
-                found[rank] = unpacked_part(packed)
+        are_left = self._restored is not None or step == self._point_step
+        found: dict[int, Mapping[str, Any]] = {
+            rank: unpacked_part(packed)
+            for rank in (range(1, self.world) if are_left else ())
+            if (packed := self.words.part_of(self._point, rank, _PART_SECONDS))
+        }
         if self._restored is None:
             return found
         restored: Mapping[int, Mapping[str, Any]] = self._restored.get("ranks", {})
@@ -225,11 +226,12 @@ class LoopRanks:
 
     def complain(self, error: Exception) -> None:
         """Tell the others of a fault of the cockpit in this process. All detach themselves later, at one step."""
-        if self.fault is None:
-            self.fault = error
-            if self.rank:
-                say(f"a fault of its own, the training goes on: {error!r}")
-                self.words.complain(repr(error))
+        if self.fault is not None:
+            return
+        self.fault = error
+        if self.rank:
+            say(f"a fault of its own, the training goes on: {error!r}")
+            self.words.complain(repr(error))
 
     # --- repetitions of a step ------------------------------------------------------------
 

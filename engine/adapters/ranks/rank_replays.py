@@ -25,11 +25,11 @@ _LAST_SECONDS: Final = 15.0
 
 def share_due(words: RankWords, *, is_due: bool) -> bool:
     """Return whether rank 0 has the newest step repeated, in all processes; False if it does not say so in time."""
-    if words.is_first:
-        for rank in range(1, words.num_ranks):
-            words.leave(f"replay {words.boundary} {rank}", str(is_due))
-        return is_due
-    return words.taken(f"replay {words.boundary} {words.rank}", _DUE_SECONDS) == str(True)
+    if not words.is_first:
+        return words.taken(f"replay {words.boundary} {words.rank}", _DUE_SECONDS) == str(True)
+    for rank in range(1, words.num_ranks):
+        words.leave(f"replay {words.boundary} {rank}", str(is_due))
+    return is_due
 
 
 class GatheredReplay:

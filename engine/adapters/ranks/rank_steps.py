@@ -27,10 +27,8 @@ def note_step(
         if isinstance(run, FollowerRun):
             run.step += 1
             numbers.drop()
-        elif not run.is_over:
-            reading = numbers.reading(update, weights)
-            if run.add(reading):
-                is_due = replay.can_fork and run.replays.is_due(update, run.step)
+        elif not run.is_over and run.add(numbers.reading(update, weights)):
+            is_due = replay.can_fork and run.replays.is_due(update, run.step)
     finally:
         if update.is_skipped:  # in all processes, which wait for the word of rank 0
             is_due = share_due(words, is_due=is_due)

@@ -161,9 +161,8 @@ class RankWords:
         """Say, in rank 0, what is in force after this boundary."""
         self._held, self.has_begun = None, True
         self._store.set(f"word {self.boundary}", json.dumps(asdict(word)))
-        if word.stop:  # this process may keep the store, and end now
-            for rank in range(1, self.num_ranks):
-                self._await(f"heard {self.boundary} {rank}", _HEARD_SECONDS)
+        for rank in range(1, self.num_ranks) if word.stop else ():  # this process may keep the store, and end now
+            self._await(f"heard {self.boundary} {rank}", _HEARD_SECONDS)
 
     def hear(self) -> RankWord:
         """Return, in another rank, what is in force after this boundary. Waits for rank 0, also while it is paused."""

@@ -28,10 +28,10 @@ def leave_group(models: Iterable[nn.Module]) -> None:
     for group in list(groups):
         fake = getattr(kinds.FakeProcessGroup, "_create_internal", kinds.FakeProcessGroup)(group.rank(), group.size())
         group._register_backend(torch.device("cpu"), dist.ProcessGroup.BackendType.CUSTOM, fake)
-    for model in models:
-        for wrapper in [module for module in model.modules() if isinstance(module, DistributedDataParallel)]:
-            inner: nn.Module = wrapper.module
-            wrapper.forward = _called(inner)
+    wrappers = [one for model in models for one in model.modules() if isinstance(one, DistributedDataParallel)]
+    for wrapper in wrappers:
+        inner: nn.Module = wrapper.module
+        wrapper.forward = _called(inner)
 
 
 def _called(model: nn.Module) -> Any:

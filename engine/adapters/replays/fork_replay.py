@@ -8,12 +8,9 @@ the gradients that reached its outputs.
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import time
 import warnings
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from types import FrameType
 from typing import Any, Final
@@ -23,11 +20,14 @@ from torch import Tensor, nn
 
 from engine.adapters.hooks.gradient_reader import unwrapped
 from engine.adapters.replays.alone import leave_group
+from engine.adapters.replays.origin_fault import fault_of
 from engine.adapters.replays.pending_replays import Repetition
-from engine.forensics.nan_tracer import Origin, Tracer
+from engine.adapters.replays.process_copy import RefusedReplay, RunningReplay
+from engine.adapters.replays.trace_roots import note_inputs, note_weights, tensors_in
+from engine.forensics.nan_tracer import Tracer
 from engine.forensics.tensor_stats import is_finite
-from engine.outputs.fault_report import NOT_REPLAYED, REPRODUCED, VANISHED, Fault
-from engine.protocol.codec import WireError, from_json, from_text, to_text
+from engine.outputs.fault_report import Fault
+from engine.protocol.codec import to_text
 
 _MOST_BATCHES: Final = 64
 _MOST_UNSEEN: Final = 15
@@ -35,8 +35,6 @@ _MOST_UNSEEN: Final = 15
 _MOVED_ON: Final = (
     "counters of the loop had moved on by then, so a fault that depends on one, or on a file, does not come again"
 )
-_SECONDS: Final = 60.0
-"""Maximum duration of a repetition."""
 
 
 class StepReplay:
@@ -124,7 +122,10 @@ class StepReplay:
                 parameter.grad = None
             self._tracer = Tracer(model)
             self._terms: dict[str, Tensor] = {}
-            _note_roots(self._tracer, model, self._kept)
+            for number, batch in enumerate(self._kept):
+                self._tracer.batch = number
+                note_inputs(self._tracer, tensors_in(batch, "input"))
+            note_weights(self._tracer, model)
             self._model = model
             with self._tracer.watching():
                 for number, batch in enumerate(self._kept):
@@ -159,90 +160,6 @@ class StepReplay:
         origin = self._tracer.origin_of([*self._terms.values(), *losses, *grads])
         fault = fault_of(origin, terms)
         return fault if origin is not None else replace(fault, detail=f"{fault.detail}; {_MOVED_ON}")
-
-
-def fault_of(origin: Origin | None, terms: tuple[str, ...]) -> Fault:
-    """Return the fault with this origin; `terms` are the loss terms that are not finite."""
-    if origin is None:
-        return Fault(
-            VANISHED,
-            detail="the step was finite when it was repeated with the same batches, weights and random numbers",
-        )
-    place = origin.place
-    term = terms[0] if len(terms) == 1 else ""
-    detail = ""
-    if origin.inputs and origin.direction in ("input", "weight"):
-        (stats,) = origin.inputs
-        detail = f"{stats.num_nan} NaN and {stats.num_inf} Inf in it"
-    return Fault(
-        REPRODUCED,
-        origin.direction,
-        place.module or (term or "the loop" if origin.direction in ("forward", "backward") else ""),
-        place.operation,
-        term=term,
-        source=place.source,
-        detail=detail,
-        terms=terms,
-        inputs=origin.inputs,
-    )
-
-
-class RefusedReplay:
-    """A repetition of step `step` that could not begin, because the system refused a copy of the process."""
-
-    def __init__(self, step: int, error: OSError) -> None:
-        self.step = step
-        self.started = time.monotonic()
-        self._reason = error.strerror or str(error)
-
-    def result(self) -> Fault | None:
-        """Return the reason."""
-        return Fault(NOT_REPLAYED, detail=f"the process could not be copied for a repetition: {self._reason}")
-
-    def abandon(self) -> None:
-        """Do nothing: there is no copy."""
-
-
-class RunningReplay:
-    """A copy of the process that repeats step `step`; `reader` is the end of its pipe."""
-
-    def __init__(self, process: int, reader: int, step: int) -> None:
-        self.step = step
-        self.started = time.monotonic()
-        self._process = process
-        self._reader = reader
-        self._text = b""
-        os.set_blocking(reader, False)
-
-    def result(self) -> Fault | None:
-        """Return the fault once the copy has ended, `None` before. A copy that takes too long is ended."""
-        with suppress(BlockingIOError):
-            while part := os.read(self._reader, 65536):
-                self._text += part
-            return self._ended()
-        if time.monotonic() - self.started < _SECONDS:
-            return None
-        os.kill(self._process, signal.SIGKILL)
-        self._end()
-        return Fault(NOT_REPLAYED, detail=f"the repetition took more than {_SECONDS:.0f} s")
-
-    def _ended(self) -> Fault:
-        self._end()
-        try:
-            return from_json(Fault, from_text(self._text.decode()))
-        except (WireError, UnicodeDecodeError, ValueError):
-            return Fault(NOT_REPLAYED, detail="the repetition in a copy of the process failed")
-
-    def _end(self) -> None:
-        os.close(self._reader)
-        with suppress(ChildProcessError):
-            os.waitpid(self._process, 0)
-
-    def abandon(self) -> None:
-        """End the copy without a result."""
-        with suppress(ProcessLookupError):
-            os.kill(self._process, signal.SIGKILL)
-        self._end()
 
 
 def _leave_terminal() -> None:
@@ -281,25 +198,3 @@ class _Together(nn.Module):
 
 def _together(models: Mapping[str, nn.Module]) -> nn.Module:
     return next(iter(models.values())) if len(models) == 1 else _Together(models)
-
-
-def _note_roots(tracer: Tracer, model: nn.Module, batches: Iterable[Any]) -> None:
-    for number, batch in enumerate(batches):
-        tracer.batch = number
-        for name, tensor in tensors_in(batch, "input"):
-            tracer.root(tensor, "input", "", name)
-    for name, parameter in model.named_parameters():
-        module, _, own = name.rpartition(".")
-        tracer.root(parameter.detach(), "weight", module, own)
-
-
-def tensors_in(value: Any, name: str) -> Generator[tuple[str, Tensor]]:
-    """Yield the tensors in nested lists, tuples and mappings, with names such as 'input[0]' and 'input.pixels'."""
-    if isinstance(value, Tensor):
-        yield name, value
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from tensors_in(item, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, list | tuple):
-        for number, item in enumerate(value):
-            yield from tensors_in(item, f"{name}[{number}]")

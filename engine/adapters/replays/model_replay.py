@@ -7,7 +7,7 @@ repeated: if what reaches the network's outputs is not finite, the fault is name
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from engine.adapters.hooks.gradient_reader import unwrapped
-from engine.adapters.replays.fork_replay import fault_of, tensors_in
+from engine.adapters.replays.origin_fault import fault_of
+from engine.adapters.replays.trace_roots import note_inputs, note_weights, tensors_in
 from engine.forensics.capture import RandomState, kept_random_state, random_state, set_random_state
 from engine.forensics.nan_tracer import Origin, Tracer
 from engine.forensics.tensor_stats import is_finite, stats_of
@@ -114,23 +115,21 @@ class ModelReplay:
                     tensor.register_hook(_keep(call.grads, number))
 
     def _repeated(self, calls: Sequence[_Call]) -> Fault:
-        for call in calls:
-            fault = self._repeat(call)
-            if fault is not None:
-                return fault
         if not calls:
             return Fault(NOT_REPLAYED, detail="the network was not called with gradients in this step, or compiled")
-        for call in calls:
-            for grad in call.grads.values():
-                if not is_finite(grad):
-                    return Fault(
-                        REPRODUCED,
-                        "backward",
-                        "the loss",
-                        "gradient of the network's output",
-                        detail="the network is finite; the loss computed from its output is not, or its gradient",
-                        inputs=(stats_of("gradient", grad),),
-                    )
+        fault = next((found for call in calls if (found := self._repeat(call)) is not None), None)
+        if fault is not None:
+            return fault
+        bad = next((grad for call in calls for grad in call.grads.values() if not is_finite(grad)), None)
+        if bad is not None:
+            return Fault(
+                REPRODUCED,
+                "backward",
+                "the loss",
+                "gradient of the network's output",
+                detail="the network is finite; the loss computed from its output is not, or its gradient",
+                inputs=(stats_of("gradient", bad),),
+            )
         return Fault(
             REPRODUCED,
             "forward",
@@ -146,22 +145,25 @@ class ModelReplay:
         self._is_repeating = True
         try:
             with _untouched(model, call.random), torch.compiler.set_stance("force_eager"), tracer.watching():
-                for name, tensor in (*tensors_in(call.args, "input"), *tensors_in(call.kwargs, "")):
-                    tracer.root(tensor, "input", "", name)
-                for name, parameter in model.named_parameters():
-                    module, _, own = name.rpartition(".")
-                    tracer.root(parameter.detach(), "weight", module, own)
-                outputs = [tensor for _, tensor in tensors_in(model(*call.args, **call.kwargs), "")]
-                bad = [tensor.detach() for tensor in outputs if not is_finite(tensor.detach())]
-                origin = tracer.origin_of(bad)
-                if origin is None:
-                    roots = [(outputs[number], grad) for number, grad in call.grads.items() if number < len(outputs)]
-                    if all(is_finite(grad) for _, grad in roots) and roots:
-                        torch.autograd.backward([root for root, _ in roots], [grad for _, grad in roots])
-                        origin = tracer.origin_of(p.grad for p in model.parameters() if p.grad is not None)
+                origin = _origin_in(call, model, tracer)
                 return None if origin is None else _fault_in(call.name, origin)
         finally:
             self._is_repeating = False
+
+
+def _origin_in(call: _Call, model: nn.Module, tracer: Tracer) -> Origin | None:
+    """Repeat one pass of `model`, and its backward pass if it is finite; return where a non-finite value began."""
+    note_inputs(tracer, (*tensors_in(call.args, "input"), *tensors_in(call.kwargs, "")))
+    note_weights(tracer, model)
+    outputs = [tensor for _, tensor in tensors_in(model(*call.args, **call.kwargs), "")]
+    bad = [tensor.detach() for tensor in outputs if not is_finite(tensor.detach())]
+    if (origin := tracer.origin_of(bad)) is not None:
+        return origin
+    roots = [(outputs[number], grad) for number, grad in call.grads.items() if number < len(outputs)]
+    if not roots or not all(is_finite(grad) for _, grad in roots):
+        return None
+    torch.autograd.backward([root for root, _ in roots], [grad for _, grad in roots])
+    return tracer.origin_of(p.grad for p in model.parameters() if p.grad is not None)
 
 
 def _watchable(model: nn.Module) -> nn.Module:
@@ -204,8 +206,12 @@ def _untouched(model: nn.Module, random: RandomState) -> Generator[None]:
         try:
             yield
         finally:
-            for parameter, grad in zip(parameters, grads, strict=True):
-                parameter.grad = grad
-            with torch.no_grad():
-                for buffer, before in buffers:
-                    buffer.copy_(before)
+            _restore(zip(parameters, grads, strict=True), buffers)
+
+
+@torch.no_grad()
+def _restore(grads: Iterable[tuple[nn.Parameter, Tensor | None]], buffers: Iterable[tuple[Tensor, Tensor]]) -> None:
+    for parameter, grad in grads:
+        parameter.grad = grad
+    for buffer, before in buffers:
+        buffer.copy_(before)

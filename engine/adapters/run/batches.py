@@ -34,10 +34,10 @@ def by_name(parts: Any, kind: type[Part]) -> dict[str, Part]:
         named = {"": parts}
     if not named:
         raise UserError("Cockpit(model, optimizer) needs at least one network and one optimizer")
-    for one in named.values():
-        if not isinstance(one, kind):
-            remedy = "; nn.ParameterList([...]) holds tensors" if isinstance(one, Tensor) else ""
-            raise TypeError(f"a {type(one).__name__} is no {_NAMES[kind]}{remedy}")
+    strangers = [one for one in named.values() if not isinstance(one, kind)]
+    if strangers:
+        remedy = "; nn.ParameterList([...]) holds tensors" if isinstance(strangers[0], Tensor) else ""
+        raise TypeError(f"a {type(strangers[0]).__name__} is no {_NAMES[kind]}{remedy}")
     return named
 
 

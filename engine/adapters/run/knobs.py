@@ -65,13 +65,15 @@ def _is_real(value: object) -> bool:
     return isinstance(value, int | float) and is_number(value)
 
 
+def _not_one_of(choices: tuple[str, ...], value: str) -> str:
+    named = ", ".join(map(str, choices))
+    return "" if value in choices else f"{value!r} is not one of {named or 'its choices: name them'}"
+
+
 def _mistake(value: KnobValue, low: float | None, high: float | None, choices: tuple[str, ...]) -> str:
     """Return why bounds and value contradict each other; an empty string if they do not."""
     if isinstance(value, str):
-        if low is not None or high is not None:
-            return "a text has choices, not low and high"
-        named = ", ".join(map(str, choices))
-        return "" if value in choices else f"{value!r} is not one of {named or 'its choices: name them'}"
+        return _not_one_of(choices, value) if low is None and high is None else "a text has choices, not low and high"
     if not _is_real(value):
         return f"its value has to be a number, True or False, or a text: not {reprlib.repr(value)}"
     if not all(bound is None or _is_real(bound) for bound in (low, high)):

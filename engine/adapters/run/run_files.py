@@ -106,10 +106,8 @@ def plain(value: Any) -> Any:
         return plain(value.value)
     if value is None or isinstance(value, bool):
         return value
-    for kind in (int, float, str):  # of a subclass too, such as numpy.float64
-        if isinstance(value, kind):
-            return kind(value)
-    return str(value)
+    kind = next((kind for kind in (int, float) if isinstance(value, kind)), str)
+    return kind(value)  # without its subclass, such as numpy.float64
 
 
 def say_recorded_in(directory: Path) -> None:

@@ -44,16 +44,17 @@ class StepRecords:
         with np.errstate(all="ignore"):
             for together in in_tables(readings):
                 done += len(together)
-                is_last = is_newest and done == len(readings)
-                if is_plain(together[0]):
-                    self._record_table(together, is_newest=is_last)
-                else:
-                    self._record_one(together[0], is_newest=is_last)
-                for reading in together:
-                    if reading.update.layers is not None:
-                        self._record_layers(reading)
-                    if reading.update.histograms:
-                        self._record_histograms(reading)
+                self._record_together(together, is_newest=is_newest and done == len(readings))
+
+    def _record_together(self, readings: Sequence[StepReading], *, is_newest: bool) -> None:
+        """Record steps that fit into one table, or a single one."""
+        if is_plain(readings[0]):
+            self._record_table(readings, is_newest=is_newest)
+        else:
+            self._record_one(readings[0], is_newest=is_newest)
+        for reading in [one for one in readings if one.update.layers is not None or one.update.histograms]:
+            self._record_layers(reading)
+            self._record_histograms(reading)
 
     def _record_layers(self, reading: StepReading) -> None:
         """Record the numbers of single layers, if the step was measured."""

@@ -239,10 +239,10 @@ def _saved_in(state: Any, name: str) -> Mapping[str, Any]:
 
 def _changed_arguments(args: Any) -> dict[str, Any]:
     """Return the training arguments that are not the defaults, without access tokens."""
-    changed: dict[str, Any] = {}
-    for field in dataclasses.fields(args):
-        value = getattr(args, field.name, None)
-        is_default = value == field.default or field.name.endswith("token")
-        if field.init and not is_default and isinstance(value, bool | int | float | str):
-            changed[field.name] = value
-    return changed
+    chosen = [one for one in dataclasses.fields(args) if one.init and not one.name.endswith("token")]
+    values = {one.name: (getattr(args, one.name, None), one.default) for one in chosen}
+    return {
+        name: value
+        for name, (value, default) in values.items()
+        if isinstance(value, bool | int | float | str) and value != default
+    }

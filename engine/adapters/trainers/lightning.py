@@ -146,9 +146,10 @@ class LightningCallback(CallbackMembers):
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         """Look at the gradients after backward, inside the closure; under a loss scaler the hooks do it later."""
         hooks = self.cockpit.hooks
-        if hooks is not None and getattr(trainer.precision_plugin, "scaler", None) is None:
-            for inner in updating(_unwrapped(optimizer)):
-                hooks.judge(inner)
+        if hooks is None or getattr(trainer.precision_plugin, "scaler", None) is not None:
+            return
+        for inner in updating(_unwrapped(optimizer)):
+            hooks.judge(inner)
 
     @survived
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -209,20 +210,22 @@ class LightningCallback(CallbackMembers):
     def _note_checkpoints(self, trainer: Any) -> None:
         """Record the checkpoints that the trainer's own callbacks wrote since the last call."""
         files = _checkpoint_files(trainer)
-        if files != self._files:
-            fresh, self._files = [path for path in files if path and path not in self._files], files
-            for path in dict.fromkeys(fresh):
-                self.cockpit.checkpointed(path, "step")
+        if files == self._files:
+            return
+        fresh, self._files = [path for path in files if path and path not in self._files], files
+        for path in dict.fromkeys(fresh):
+            self.cockpit.checkpointed(path, "step")
 
     @survived
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
         """Note the metrics before a validation."""
-        if not trainer.sanity_checking and self.cockpit.is_open:
-            if self._check is not None:  # it was asked for: the trainer goes back to its own times
-                trainer.val_check_batch, trainer.check_val_every_n_epoch = self._check
-                self._check = None
-            self._metrics_before = dict(trainer.callback_metrics)
-            self._validation_began = time.perf_counter()
+        if trainer.sanity_checking or not self.cockpit.is_open:
+            return
+        if self._check is not None:  # it was asked for: the trainer goes back to its own times
+            trainer.val_check_batch, trainer.check_val_every_n_epoch = self._check
+            self._check = None
+        self._metrics_before = dict(trainer.callback_metrics)
+        self._validation_began = time.perf_counter()
 
     @survived
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:

@@ -61,17 +61,21 @@ class TrainerRun(TrainerRecords):
         try:
             self._open(training)
             if self._ranks is not None and self.hooks is not None:
-                if training.rank:
-                    self._obey(self._ranks.follow())
-                else:
-                    self._ranks.lead(self.run, self.hooks)
-                    self.run.on_fault = self.detach
+                self._join(self._ranks, self.hooks)
         except BaseException as error:
             ranks, self._ranks = self._ranks, None
             if ranks is not None:
                 ranks.refuse(error)
             self._unhook()
             raise
+
+    def _join(self, ranks: TrainerRanks, hooks: OptimizerHooks) -> None:
+        """Let the other processes begin, in rank 0, or begin with what is in force there."""
+        if ranks.words.is_first:
+            ranks.lead(self.run, hooks)
+            self.run.on_fault = self.detach
+        else:
+            self._obey(ranks.follow())
 
     def _look(self) -> None:
         """Look, in the cockpit's thread, whether another process complains, or the trainer was left by an exception."""
