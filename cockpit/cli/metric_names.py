@@ -12,12 +12,12 @@ def known_keys(keys: Sequence[str], known: Sequence[str], run: str) -> Sequence[
     """Return `keys` if all are in `known`. Raises UserError for an empty list, and with the nearest match."""
     if not keys:
         raise UserError(f"--keys names no metric: give some of {_listed(known)}")
-    for key in keys:
-        if key not in known:
-            match = nearest(key, known)
-            remedy = f"did you mean {match!r}?" if match else f"there are {_listed(known)}"
-            raise UserError(f"the run {run!r} has no metric {key!r}: {remedy}")
-    return keys
+    unknown = next((key for key in keys if key not in known), None)
+    if unknown is None:
+        return keys
+    match = nearest(unknown, known)
+    remedy = f"did you mean {match!r}?" if match else f"there are {_listed(known)}"
+    raise UserError(f"the run {run!r} has no metric {unknown!r}: {remedy}")
 
 
 def _listed(known: Sequence[str]) -> str:

@@ -153,11 +153,12 @@ def key_list(text: str) -> tuple[str, ...]:
 
 def time_text(text: str) -> str:
     """Return a time limit as it was given. Raises ArgumentTypeError for anything else than a time or "none"."""
-    if text and text.strip().lower() != "none":  # argparse converts the default as well
-        try:
-            parse_seconds(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
+    if not text or text.strip().lower() == "none":  # argparse converts the default as well
+        return text
+    try:
+        parse_seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     return text
 
 

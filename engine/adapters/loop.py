@@ -22,10 +22,10 @@ from engine.adapters.loop_run import LoopRun
 from engine.adapters.ranks.rank_steps import note_step
 from engine.adapters.replays.pending_replays import Repetition
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
-from engine.adapters.run.attached_state import LoaderPosition
 from engine.adapters.run.batches import on_host
 from engine.adapters.run.knobs import KnobHandle, Value
 from engine.adapters.run.loop_batches import EpochLoop
+from engine.adapters.run.state.attached_state import LoaderPosition
 from engine.errors import UserError
 
 Batch = TypeVar("Batch")

@@ -11,8 +11,9 @@ import torch
 
 from engine.adapters.capabilities import LOOP
 from engine.adapters.hooks.watched_optimizer import updating
-from engine.adapters.run.attached_state import Stateful, highest_rate
 from engine.adapters.run.run_files import program_of
+from engine.adapters.run.state.attachable import Stateful
+from engine.adapters.run.state.attached_state import highest_rate
 from engine.errors import UserError
 from engine.protocol.record import record
 from engine.protocol.state import Limits, RunState

@@ -9,8 +9,8 @@ from typing import Any
 
 from engine.adapters.hooks.survive import say
 from engine.adapters.ranks.rank_words import RankWord, RankWords
-from engine.adapters.run.attached_state import AttachedState
 from engine.adapters.run.knobs import KnobHandle, KnobValue
+from engine.adapters.run.state.attached_state import AttachedState
 from engine.errors import in_words
 
 

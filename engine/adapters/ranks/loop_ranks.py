@@ -22,8 +22,8 @@ from engine.adapters.ranks.rank_replays import GatheredReplay, ReplayReports
 from engine.adapters.ranks.rank_words import RankFaultError, RankWord, RankWords, word_in_force
 from engine.adapters.replays.pending_replays import Repetition
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
-from engine.adapters.run.attached_state import AttachedState
 from engine.adapters.run.knobs import KnobHandle
+from engine.adapters.run.state.attached_state import AttachedState
 from engine.errors import UserError
 
 _LACKS: Final = "has not called Cockpit(...) within a minute: every process must call it, at the same place"

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from engine.adapters.run.attached_state import AttachedState, random_states, set_random_states
+from engine.adapters.run.state.attached_state import AttachedState
+from engine.adapters.run.state.generators import random_states, set_random_states
 from engine.protocol.wire import state_from_text
 
 

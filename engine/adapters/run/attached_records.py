@@ -13,9 +13,9 @@ from typing import Final
 
 from torch import Tensor
 
-from engine.adapters.run.attached_state import Attachable
 from engine.adapters.run.description import with_metrics, with_terms
 from engine.adapters.run.findings import record_of
+from engine.adapters.run.state.attachable import Attachable
 from engine.adapters.steps.step_reading import StepReading
 from engine.adapters.steps.step_records import StepRecords
 from engine.outputs.fault_report import Fault

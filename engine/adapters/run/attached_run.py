@@ -17,10 +17,10 @@ from typing import Any, Final
 from engine.adapters.hooks.survive import say
 from engine.adapters.replays.pending_replays import PendingReplays
 from engine.adapters.run.attached_records import AttachedRecords
-from engine.adapters.run.attached_state import Attachable
 from engine.adapters.run.mailbox import WatchedInbox
 from engine.adapters.run.run_files import open_files
 from engine.adapters.run.run_thread import RunThread
+from engine.adapters.run.state.attachable import Attachable
 from engine.adapters.steps.step_reading import StepReading
 from engine.adapters.steps.step_records import StepRecords
 from engine.config.tree import RunConfig

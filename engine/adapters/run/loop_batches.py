@@ -13,8 +13,10 @@ from engine.adapters.hooks.survive import say
 from engine.adapters.hooks.update_judge import Update
 from engine.adapters.hooks.watched_optimizer import unknown_optimizers
 from engine.adapters.hooks.weight_norms import WeightNorms
-from engine.adapters.run.attached_state import AttachedState, Stateful, random_states, set_random_states
 from engine.adapters.run.batches import count_samples, is_number, length_of, number_of_term, on_host
+from engine.adapters.run.state.attachable import Stateful
+from engine.adapters.run.state.attached_state import AttachedState
+from engine.adapters.run.state.generators import random_states, set_random_states
 from engine.adapters.steps.step_reading import NOTHING, StepReading
 from engine.protocol.record import record
 

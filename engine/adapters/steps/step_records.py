@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from engine.adapters.hooks.gradient_reader import listed, part_norms
-from engine.adapters.run.attached_state import Attachable
+from engine.adapters.run.state.attachable import Attachable
 from engine.adapters.steps.arrival import bring_to_host
 from engine.adapters.steps.step_reading import StepReading, Verdict, values_of, verdict_of, with_total
 from engine.adapters.steps.step_table import in_tables, is_plain, table_of

@@ -15,7 +15,7 @@ from engine.adapters.hooks.update_judge import Update
 from engine.adapters.hooks.weight_norms import WeightNorms
 from engine.adapters.replays.network_replays import NetworkReplays
 from engine.adapters.run.attached_run import AttachedRun
-from engine.adapters.run.attached_state import AttachedState, LoaderPosition
+from engine.adapters.run.state.attached_state import AttachedState, LoaderPosition
 from engine.adapters.steps.step_reading import StepReading
 from engine.adapters.trainers.handed_queue import HandedQueue
 from engine.adapters.trainers.late_knobs import LateKnobs

@@ -19,9 +19,9 @@ from engine.adapters.hooks.survive import Survive, say
 from engine.adapters.ranks.rank_words import RankWord
 from engine.adapters.ranks.trainer_ranks import TrainerRanks
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
-from engine.adapters.run.attached_state import AttachedState
 from engine.adapters.run.run_files import error_since, newest_error, say_recorded_in
 from engine.adapters.run.settings import leave_to_rank_0
+from engine.adapters.run.state.attached_state import AttachedState
 from engine.adapters.trainers.trainer_records import TrainerRecords, while_open
 from engine.adapters.trainers.training import RunOptions, TrainerTraining, opened_run
 from engine.adapters.trainers.training_frame import TrainingFrame

@@ -16,9 +16,9 @@ from torch import nn
 from engine.adapters.capabilities import Adapter
 from engine.adapters.hooks.watched_optimizer import LearningRate
 from engine.adapters.run.attached_run import AttachedRun
-from engine.adapters.run.attached_state import AttachedState, highest_rate
 from engine.adapters.run.run_files import program_of
 from engine.adapters.run.settings import RUNS_DIR, NoValidation, attached_config, run_directory
+from engine.adapters.run.state.attached_state import AttachedState, highest_rate
 from engine.adapters.trainers.training_frame import TrainingFrame
 from engine.journal.reader import JournalReader
 from engine.protocol.codec import WireError

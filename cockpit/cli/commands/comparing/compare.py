@@ -45,9 +45,9 @@ def run_compare(arguments: argparse.Namespace) -> int:
         for run in runs:
             _load(run)
         keys = checked_keys(runs, arguments.keys)
-        if any(run.axis(arguments.x) is None for run in runs if arguments.x != "step"):
-            without = next(run.name for run in runs if run.axis(arguments.x) is None)
-            raise UserError(f"the run {without!r} has no {arguments.x} to draw over: leave out --x")
+        without = [run.name for run in runs if arguments.x != "step" and run.axis(arguments.x) is None]
+        if without:
+            raise UserError(f"the run {without[0]!r} has no {arguments.x} to draw over: leave out --x")
         if arguments.json:
             print_json(_as_json(runs, keys, arguments))
         else:
@@ -66,9 +66,9 @@ def checked_keys(runs: Sequence[ComparedRun], keys: Sequence[str] | None) -> tup
         return tuple(metric for metric in usual if metric in known)
     if not keys:
         raise UserError(f"--keys names no metric: give some of {', '.join(known) or 'none yet'}")
-    for key in keys:
-        if key not in known:
-            raise UserError(f"no run has a metric {key!r}: {did_you_mean(key, known)}")
+    unknown = next((key for key in keys if key not in known), None)
+    if unknown is not None:
+        raise UserError(f"no run has a metric {unknown!r}: {did_you_mean(unknown, known)}")
     return tuple(keys)
 
 

@@ -27,7 +27,7 @@ def run_events(arguments: argparse.Namespace) -> int:
 
     The exit code is 3 if --idle-timeout ended it.
     """
-    kinds = _checked(arguments.kind)
+    kinds = checked_kinds(arguments.kind)
     path = find_run(arguments.runs_dir, arguments.run)
     with closing(JournalReader(path)) as reader:
         is_over = not arguments.follow or _has_ended(reader)
@@ -35,7 +35,7 @@ def run_events(arguments: argparse.Namespace) -> int:
         entries = reader.events()
     incidents = Incidents()
     incidents.add(entries)
-    wanted = _of(entries, kinds)
+    wanted = of_kinds(entries, kinds)
     wanted = wanted if arguments.tail is None else wanted[-arguments.tail :]
     if arguments.json and not arguments.follow:
         print_json([_json(entry, incidents) for entry in wanted])
@@ -56,13 +56,13 @@ def _follow(path: Path, kinds: frozenset[str] | None, *, after: int, arguments: 
         try:
             for news in follow(session, lambda: poll_entries(session), arguments.idle_timeout):
                 fresh = [entry for entry in news if entry.id > after]
-                _print(_of(fresh, kinds), session.incidents, session.spec, as_json=arguments.json)
+                _print(of_kinds(fresh, kinds), session.incidents, session.spec, as_json=arguments.json)
         except FollowTimeout:
             return TIMED_OUT
     return 0
 
 
-def _checked(kinds: Sequence[str] | None) -> frozenset[str] | None:
+def checked_kinds(kinds: Sequence[str] | None) -> frozenset[str] | None:
     """Return the requested kinds, `None` for all. Raises UserError for an unknown kind."""
     unknown = next((kind for kind in kinds or () if kind not in EVENT_KINDS), None)
     if unknown is not None:
@@ -70,7 +70,8 @@ def _checked(kinds: Sequence[str] | None) -> frozenset[str] | None:
     return None if kinds is None else frozenset(kinds)
 
 
-def _of(entries: Sequence[Entry], kinds: frozenset[str] | None) -> list[Entry]:
+def of_kinds(entries: Sequence[Entry], kinds: frozenset[str] | None) -> list[Entry]:
+    """Return the events of these kinds, all for `None`."""
     return [entry for entry in entries if kinds is None or kind_of(entry.event) in kinds]
 
 

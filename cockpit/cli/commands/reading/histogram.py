@@ -25,17 +25,16 @@ def run_histogram(arguments: argparse.Namespace) -> int:
     path = find_run(arguments.runs_dir, arguments.run)
     kept = kept_histograms(path)
     take = f"`{program_name()} send {path.name} histogram LAYER` takes some from a running run"
-    if arguments.layer:
-        known = [taken.layer for taken in kept]
-        if arguments.layer not in known:
-            near = did_you_mean(arguments.layer, known) if known else "none were taken"
-            raise UserError(f"the run {path.name!r} has no histograms of {arguments.layer!r}; {near}; {take}")
-        kept = [taken for taken in kept if taken.layer == arguments.layer]
-    if arguments.step is not None:
-        steps = ", ".join(dict.fromkeys(str(taken.step) for taken in kept)) or "none"
-        kept = [taken for taken in kept if taken.step == arguments.step]
-        if not kept:
-            raise UserError(f"no histograms were taken at step {arguments.step}; those kept are of the steps: {steps}")
+    layers = [taken.layer for taken in kept]
+    if arguments.layer and arguments.layer not in layers:
+        near = did_you_mean(arguments.layer, layers) if layers else "none were taken"
+        raise UserError(f"the run {path.name!r} has no histograms of {arguments.layer!r}; {near}; {take}")
+    kept = [taken for taken in kept if not arguments.layer or taken.layer == arguments.layer]
+    steps = [taken.step for taken in kept]
+    if arguments.step is not None and arguments.step not in steps:
+        others = ", ".join(dict.fromkeys(map(str, steps))) or "none"
+        raise UserError(f"no histograms were taken at step {arguments.step}; those kept are of the steps: {others}")
+    kept = [taken for taken in kept if arguments.step is None or taken.step == arguments.step]
     if arguments.json:
         print_json([to_json(taken) for taken in kept])
     elif not arguments.layer:

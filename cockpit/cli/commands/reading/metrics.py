@@ -6,7 +6,7 @@ import argparse
 import csv
 import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
@@ -66,9 +66,7 @@ def _follow(path: Path, arguments: argparse.Namespace) -> int:
     with closing(FollowedRun(path, newest=arguments.tail, has_layers=has_layers)) as session:
         try:
             for rows in follow(session, session.take_rows, arguments.idle_timeout):
-                for row in rows:
-                    _print_row(row, keys, as_json=arguments.json)
-                sys.stdout.flush()
+                _print_rows(rows, keys, as_json=arguments.json)
         except FollowTimeout:
             return TIMED_OUT
     return 0
@@ -87,6 +85,12 @@ def _followed_keys(path: Path, arguments: argparse.Namespace) -> frozenset[str] 
         known = reader.metric_names(of_layers=True)
         to_come = metrics_of(reader.spec())
     return frozenset(known_keys(arguments.keys, (*known, *to_come) if known else arguments.keys, path.name))
+
+
+def _print_rows(rows: Iterable[MetricRow], keys: frozenset[str] | None, *, as_json: bool) -> None:
+    for row in rows:
+        _print_row(row, keys, as_json=as_json)
+    sys.stdout.flush()
 
 
 def _print_row(row: MetricRow, keys: frozenset[str] | None, *, as_json: bool) -> None:

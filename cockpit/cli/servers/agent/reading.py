@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cockpit.cli.commands.reading.events import checked_kinds, of_kinds
 from cockpit.cli.commands.reading.status import read_status
 from cockpit.cli.commands.reading.wait import wait_until
 from cockpit.cli.metric_names import known_keys
@@ -23,12 +24,11 @@ from cockpit.cli.servers.agent.calls import (
 )
 from cockpit.session.incidents.incidents import Incidents
 from cockpit.text.event_text import sentence
-from engine.errors import UserError, did_you_mean
+from engine.errors import UserError
 from engine.journal.disk.find_run import list_runs
 from engine.journal.disk.run_dir import has_journal
 from engine.journal.reader import JournalReader
 from engine.protocol.codec import Json
-from engine.protocol.wire import EVENT_KINDS, kind_of
 
 MAX_NUMBERS: Final = 4_000
 """Maximum count of values in one answer of `metrics`, whatever its number of rows."""
@@ -114,19 +114,13 @@ def _overview(steps: NDArray[np.int64], values: NDArray[np.float32]) -> dict[str
 
 def events_of(arguments: EventsArguments, caller: Caller) -> dict[str, Json]:
     """Return events with their sentences, those after `since` or the newest. Raises UserError."""
-    for kind in arguments.kinds or ():
-        if kind not in EVENT_KINDS:
-            raise UserError(f"there is no kind of event {kind!r}: {did_you_mean(kind, EVENT_KINDS)}")
+    kinds = checked_kinds(arguments.kinds)
     path = caller.find(arguments.run)
     with closing(JournalReader(path)) as reader:
         spec, entries = reader.spec(), reader.events()
     incidents = Incidents()
     incidents.add(entries)
-    wanted = [
-        entry
-        for entry in entries
-        if entry.id > (arguments.since or 0) and (arguments.kinds is None or kind_of(entry.event) in arguments.kinds)
-    ]
+    wanted = [entry for entry in of_kinds(entries, kinds) if entry.id > (arguments.since or 0)]
     is_forward = arguments.since is not None
     kept = wanted[: arguments.last] if is_forward else wanted[-arguments.last :]
     left_out = len(wanted) - len(kept)
