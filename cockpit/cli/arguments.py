@@ -7,30 +7,33 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from cockpit.cli.commands.analysis.analysis_options import add_diagnose, add_profile, add_redrive
+from cockpit.cli.commands.comparing.comparing_options import add_branch, add_compare
 from cockpit.cli.commands.reading.reading_options import add_readers, add_wait
 from cockpit.cli.commands.trained.evaluate_options import EVAL_EXAMPLES, add_eval_options
 from cockpit.cli.commands.trained.export_options import EXPORT_EXAMPLES, add_export_options
 from cockpit.cli.commands.trained.predict_options import PREDICT_EXAMPLES, add_predict_options
+from cockpit.cli.commands.training_options import (
+    DEVICES,
+    add_baseline,
+    add_notify,
+    add_origin,
+    add_what_to_train,
+    add_where_to_train,
+)
 from cockpit.cli.options import add_time_limit
 from cockpit.cli.parser import (
     Parser,
     add_runs_dir,
-    count,
     examples,
     first_word,
-    key_list,
-    positive_count,
     reader,
     seconds,
-    setting,
     subcommand,
 )
 from cockpit.cli.servers.server_options import add_mcp_options, add_serve_options
 from cockpit.cli.version import VersionAction
 from engine.protocol.words.command_syntax import COMMAND_WORDS, program_name, usage
-
-DEVICES: Final = ("auto", "cpu", "cuda", "mps")
-DEFAULT_RUNS_DIR: Final = Path("runs")
 
 _EXAMPLES: Final = """
 without a command, train:
@@ -46,14 +49,6 @@ watch and steer from another terminal:
   main.py send latest lower-lr 0.5 --wait
 """
 
-_BRANCH_EXAMPLES: Final = """
-the branch goes on exactly as a resume would, but for what you set; the run itself is not changed. It is named after the
-run and the step unless --run names it.
-examples:
-  main.py branch latest --from 1200 --set training.learning_rate=3e-4
-  main.py branch my-run --from best.pt --run gentle --set training.gradient_clip=0.5 --no-ui
-"""
-
 _RUN_VALUES: Final = ("--run", "--runs-dir", "--notify", "--time-limit")
 """Options of `run` that are followed by a value."""
 
@@ -62,12 +57,6 @@ what the program prints goes to console.log in the run's directory. Its own opti
   main.py run train.py --lr 3e-4
   main.py run --no-ui --run first -m package.module
   main.py run -- torchrun --nproc-per-node 2 train.py
-"""
-
-_PROFILE_EXAMPLES: Final = """
-examples:
-  main.py profile latest
-  main.py profile my-run --steps 50 --device cpu --output my-trace.json
 """
 
 _DATA_EXAMPLES: Final = """
@@ -93,9 +82,9 @@ def build_parser(command: str = "") -> Parser:
     about = "Train a network, watch the run and steer it."
     parser = Parser(prog=program_name(), description=about, epilog=examples(_EXAMPLES))
     parser.add_argument("--version", action=VersionAction, help="print the version and exit")
-    _add_what_to_train(parser)
-    _add_where_to_train(parser)
-    _add_origin(parser)
+    add_what_to_train(parser)
+    add_where_to_train(parser)
+    add_origin(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for add in (_add_attach,) if command == "attach" else _ADDERS:
         add(commands)
@@ -135,126 +124,15 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--no-ui", action="store_true", help="report on the console instead of the screen")
     run.add_argument("--keep-running", action="store_true", help="continue when the terminal is closed (SIGHUP)")
     run.add_argument("--quiet", action="store_true", help="report only the start, alerts, validations and the end")
-    _add_notify(run)
+    add_notify(run)
     add_time_limit(run)
     add_runs_dir(run, argparse.SUPPRESS)
 
 
-def _add_what_to_train(parser: Parser) -> None:
-    group = parser.add_argument_group("what to train")
-    group.add_argument(
-        "--config",
-        "--configs",
-        default="",
-        metavar="NAME",
-        help=f"a config's name, or a YAML file; see `{program_name()} configs`",
-    )
-    group.add_argument(
-        "--task",
-        default="",
-        metavar="FILE.py:CLASS",
-        help="train your own network: the task class in that file; without --config its own defaults apply",
-    )
-    group.add_argument("--data", default="", metavar="DIR", help="the data set (the task's built-in data)")
-    group.add_argument("--epochs", type=count, metavar="N", help="passes over the training split")
-    group.add_argument("--max-steps", type=count, metavar="N", help="end after N steps, even if --epochs allows more")
-    group.add_argument("--batch-size", "--batch_size", type=count, metavar="N", help="samples per batch")
-    group.add_argument("--seed", type=count, metavar="N", help="seed of all random generators")
-    group.add_argument(
-        "--set", dest="settings", action="append", default=[], type=setting, metavar="KEY=VALUE",
-        help="set any key of the config; may be repeated, overrides all other options",
-    )  # fmt: skip
-
-
-def _add_where_to_train(parser: Parser) -> None:
-    group = parser.add_argument_group("where and how")
-    group.add_argument("--device", choices=DEVICES, default="auto", help="where to compute (auto)")
-    group.add_argument("--run", dest="run_name", default="", metavar="NAME", help="the run's name (config and time)")
-    group.add_argument("--no-ui", action="store_true", help="report on the console instead of the screen")
-    group.add_argument("--keep-running", action="store_true", help="continue when the terminal is closed (SIGHUP)")
-    group.add_argument("--autopilot", action="store_true", help="promote to the next phase whenever its gate is ready")
-    group.add_argument("--quiet", action="store_true", help="report only the start, alerts, validations and the end")
-    _add_baseline(group)
-    group.add_argument(
-        "--script",
-        default="",
-        metavar="FILE",
-        help="commands at given steps, lines such as `120: lower-lr 0.5`",
-    )
-    _add_notify(group)
-    add_time_limit(group)
-    add_runs_dir(group, DEFAULT_RUNS_DIR)
-
-
-def _add_baseline(parser: argparse._ActionsContainer) -> None:  # pyright: ignore[reportPrivateUsage]
-    about = "draw the curves of that run below those on the screen"
-    parser.add_argument("--baseline", default="", metavar="RUN", help=about)
-
-
-def _add_origin(parser: Parser) -> None:
-    group = parser.add_argument_group("from another run")
-    group.add_argument("--resume", default="", metavar="RUN", help="continue a run: its name, a path, or latest")
-    group.add_argument("--init-from", default="", metavar="CHECKPOINT", help="start with the weights of another run")
-
-
-def _add_branch(commands: Any) -> None:
-    about = "begin a new run with the state of a run's checkpoint, and with other settings"
-    branch: Parser = commands.add_parser(
-        "branch", help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=examples(_BRANCH_EXAMPLES)
-    )
-    branch.add_argument("parent", metavar="RUN", help="the run to branch: its name, a path, or latest")
-    branch.add_argument(
-        "--from",
-        dest="origin",
-        default="",
-        metavar="CHECKPOINT",
-        help="a step, at or before which the newest checkpoint is taken, or a checkpoint file of the run (the newest)",
-    )
-    _add_what_to_train(branch)
-    _add_where_to_train(branch)
-
-
-def _add_compare(commands: Any) -> None:
-    about = "lay the curves of several runs over each other, with their differences and interventions"
-    compare = subcommand(commands, "compare", about)
-    compare.add_argument("runs", nargs="+", metavar="RUN", help="two runs or more: names, paths, or latest")
-    compare.add_argument("--keys", type=key_list, metavar="A,B", help="these metrics only, such as loss/total,val/loss")
-    axes = ("step", "epoch", "samples", "time")
-    compare.add_argument("--x", choices=axes, default="step", help="the horizontal axis (step)")
-    compare.add_argument("--json", action="store_true", help="one JSON object instead of the screen or the text")
-    add_runs_dir(compare, argparse.SUPPRESS)
-
-
-def _add_notify(parser: argparse._ActionsContainer) -> None:  # pyright: ignore[reportPrivateUsage]
-    about = "send the end, alerts and promotions to an apprise address, such as ntfy://my-topic; may be repeated"
-    parser.add_argument("--notify", action="append", default=[], metavar="URL", help=about)
-
-
 def _add_attach(commands: Any) -> None:  # the type of argparse for a group of subcommands is private
     attach = reader(commands, "attach", "open the screen on a run of any process, live or ended")
-    _add_baseline(attach)
+    add_baseline(attach)
     attach.add_argument("--read-only", action="store_true", help="only watch: the screen sends no command")
-
-
-def _add_diagnose(commands: Any) -> None:
-    diagnose = reader(commands, "diagnose", "name the operation that broke a step, or with --ablate the component")
-    diagnose.add_argument("--step", type=count, metavar="N", help="diagnose step N (the newest recorded fault)")
-    diagnose.add_argument("--json", action="store_true", help="one JSON object")
-    diagnose.add_argument("--device", choices=DEVICES, default="auto", help="where to compute (auto)")
-    diagnose.add_argument("--ablate", action="store_true", help="rerun steps with each component off in turn")
-    diagnose.add_argument(
-        "--steps", type=positive_count, default=20, metavar="K", help="with --ablate: number of steps (20)"
-    )
-    diagnose.add_argument("--checkpoint", default="", metavar="NAME", help="with --ablate: its start (last-good.pt)")
-
-
-def _add_profile(commands: Any) -> None:
-    profile = reader(commands, "profile", "profile some steps from a checkpoint: torch's table, and a trace file")
-    profile.epilog = examples(_PROFILE_EXAMPLES)
-    profile.add_argument("--steps", type=positive_count, default=20, metavar="N", help="number of steps (20)")
-    profile.add_argument("--checkpoint", default="", metavar="NAME", help="its start (last-good.pt)")
-    profile.add_argument("--device", choices=DEVICES, default="auto", help="where to compute (auto)")
-    profile.add_argument("--output", default="", metavar="FILE", help="the trace (trace.json in the run's directory)")
 
 
 def _add_eval(commands: Any) -> None:
@@ -276,12 +154,6 @@ def _add_export(commands: Any) -> None:
     export.epilog = examples(EXPORT_EXAMPLES)
     add_export_options(export)
     add_runs_dir(export, argparse.SUPPRESS)
-
-
-def _add_redrive(commands: Any) -> None:
-    redrive = reader(commands, "redrive", "reproduce a run with its recorded commands, and compare bit by bit")
-    redrive.add_argument("--run", dest="run_name", default="", metavar="NAME", help="the new run's name")
-    redrive.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def _add_send(commands: Any) -> None:
@@ -332,6 +204,6 @@ def _add_servers(commands: Any) -> None:
 
 
 _ADDERS: Final = (
-    *(_add_attach, add_readers, _add_diagnose, _add_profile, _add_eval, _add_predict, _add_export, _add_redrive),
-    *(_add_send, add_wait, _add_configs_data_docs, _add_run, _add_branch, _add_compare, _add_servers),
+    *(_add_attach, add_readers, add_diagnose, add_profile, _add_eval, _add_predict, _add_export, add_redrive),
+    *(_add_send, add_wait, _add_configs_data_docs, _add_run, add_branch, add_compare, _add_servers),
 )
