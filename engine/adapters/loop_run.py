@@ -28,10 +28,11 @@ from engine.adapters.replays.fork_replay import StepReplay
 from engine.adapters.replays.network_replays import NetworkReplays
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.batches import by_name
-from engine.adapters.run.loop_batches import LoopBatches, LoopNumbers
+from engine.adapters.run.loop_batches import LoopBatches
 from engine.adapters.run.run_files import error_since, newest_error, program_of, say_recorded_in
 from engine.adapters.run.settings import NoValidation, attached_config, leave_to_rank_0, run_directory
 from engine.adapters.run.state.attached_state import AttachedState
+from engine.adapters.steps.loop_numbers import LoopNumbers
 from engine.errors import undone_by_error
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.protocol.state import RunState

@@ -14,7 +14,8 @@ import pytest
 from torch.distributed import HashStore, distributed_c10d
 
 from engine.adapters.ranks import rank_words
-from engine.adapters.ranks.rank_words import RankWord, RankWords
+from engine.adapters.ranks.rank_word import RankWord
+from engine.adapters.ranks.rank_words import RankWords
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.events import Activity, Status

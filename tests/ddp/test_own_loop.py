@@ -12,9 +12,10 @@ from torch.utils.data import DataLoader
 from engine.adapters.hooks.gradient_reader import ParameterNames
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
 from engine.adapters.ranks.own_parts import take_up_position_as
-from engine.adapters.run.loop_batches import EpochLoop, LoopBatches, LoopNumbers
+from engine.adapters.run.loop_batches import EpochLoop, LoopBatches
 from engine.adapters.run.state.attached_state import AttachedState
 from engine.adapters.run.state.generators import random_states
+from engine.adapters.steps.loop_numbers import LoopNumbers
 from engine.outputs.fault_report import REPRODUCED, VANISHED
 from engine.protocol import commands as c
 from engine.protocol import events as e

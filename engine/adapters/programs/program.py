@@ -10,25 +10,21 @@ import time
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 from engine.adapters.capabilities import NO_LINE, SEVERAL_RANKS
 from engine.adapters.child.link import GONE
-from engine.adapters.hooks.gradient_reader import Norms
 from engine.adapters.hooks.survive import say
-from engine.adapters.hooks.update_judge import Update
 from engine.adapters.programs.child_process import end_child, last_line, start_child
 from engine.adapters.programs.command import Program
 from engine.adapters.programs.connection import Connection, Listener
 from engine.adapters.programs.processes import Processes
 from engine.adapters.programs.program_end import ProgramEnd
 from engine.adapters.programs.remote_state import RemoteState
-from engine.adapters.programs.sent_layers import SentHistograms, SentLayers
+from engine.adapters.programs.sent_rows import reading_of
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.settings import NoValidation, attached_config
-from engine.adapters.steps.step_reading import StepReading
 from engine.errors import UserError
 from engine.journal.sender import Sender
 from engine.protocol import commands as c
@@ -247,34 +243,3 @@ def _first_state(program: Program) -> RunState:
         doing=f"starting {name.name}",
         limits=Limits(lr_max=1.0, max_gradient_clip=math.inf),
     )
-
-
-def reading_of(row: Mapping[str, Any]) -> StepReading:
-    """Return the numbers of a step as they came from the program."""
-    losses: list[float] = row["loss"] or []
-    norms = Norms([value**2 for value in row["norms"].values()], row["grad_norm"], (), _same(tuple(row["norms"])))
-    bad = tuple(row["bad"])
-    if row["finite"] is False and not bad:
-        bad = tuple(part for part, value in row["norms"].items() if not math.isfinite(value))
-    update = Update(
-        count=1,
-        lr=row["lr"],
-        norms=(norms,),
-        bad=bad,
-        is_loss_bad=bool(row["is_loss_bad"]) or row["finite"] is False,
-        scaler_skipped=row["scaler"],
-        layers=SentLayers.of(row.get("layers")),
-        histograms=tuple(SentHistograms.of(taken) for taken in row.get("histograms", ())),
-    )
-    return StepReading(
-        update,
-        {"": sum(losses)} if losses else {},
-        seconds=max(row["seconds"], 1e-9),
-        weight_norms=row["weight_norms"],
-    )
-
-
-@lru_cache(maxsize=8)
-def _same(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return one object for equal names: steps with the same parts are recorded together."""
-    return names

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.adapters.hooks.survive import say
-from engine.adapters.ranks.rank_words import RankWord, RankWords
+from engine.adapters.ranks.rank_word import RankWord
+from engine.adapters.ranks.rank_words import RankWords
 from engine.adapters.run.knobs import KnobHandle, KnobValue
 from engine.adapters.run.state.attached_state import AttachedState
 from engine.errors import in_words

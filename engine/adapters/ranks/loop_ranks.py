@@ -19,7 +19,8 @@ from engine.adapters.ranks.agreement import SideGroup, are_averaged, refuse_divi
 from engine.adapters.ranks.follower_run import FollowerRun
 from engine.adapters.ranks.own_parts import packed_part, restore_as, take_up_position_as, unpacked_part
 from engine.adapters.ranks.rank_replays import GatheredReplay, ReplayReports
-from engine.adapters.ranks.rank_words import RankFaultError, RankWord, RankWords, word_in_force
+from engine.adapters.ranks.rank_word import RankWord, word_in_force
+from engine.adapters.ranks.rank_words import RankFaultError, RankWords
 from engine.adapters.replays.pending_replays import Repetition
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.knobs import KnobHandle

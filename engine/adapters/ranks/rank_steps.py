@@ -10,7 +10,7 @@ from engine.adapters.ranks.rank_replays import share_due
 from engine.adapters.ranks.rank_words import RankWords
 from engine.adapters.replays.fork_replay import StepReplay
 from engine.adapters.run.attached_run import AttachedRun
-from engine.adapters.run.loop_batches import LoopNumbers
+from engine.adapters.steps.loop_numbers import LoopNumbers
 
 
 def note_step(

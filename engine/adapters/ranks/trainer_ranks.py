@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
 from engine.adapters.hooks.survive import say
-from engine.adapters.ranks.rank_words import RankFaultError, RankWord, RankWords, word_in_force
+from engine.adapters.ranks.rank_word import RankWord, word_in_force
+from engine.adapters.ranks.rank_words import RankFaultError, RankWords
 from engine.adapters.run.attached_run import AttachedRun
 from engine.errors import UserError
 from engine.protocol import events as e

@@ -16,7 +16,7 @@ from typing import Final
 from engine.adapters.capabilities import Adapter
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
 from engine.adapters.hooks.survive import Survive, say
-from engine.adapters.ranks.rank_words import RankWord
+from engine.adapters.ranks.rank_word import RankWord
 from engine.adapters.ranks.trainer_ranks import TrainerRanks
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.run_files import error_since, newest_error, say_recorded_in
