@@ -89,7 +89,7 @@ class RecordedLoop(LoopRun):
     def _checkpoint(self, kind: str, *, best: bool = False) -> None:
         """Write a checkpoint of a step that all processes are at; only a `best` one may be of one process alone."""
         if self._ranks is not None and not best:
-            self._ranks.pass_point(self._live, self.step)
+            self._ranks.checkpoints.pass_point(self._live, self.step)
         if (run := self._recorded) is not None:
             run.checkpoint(kind, best=best)
 

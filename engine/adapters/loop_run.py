@@ -174,7 +174,7 @@ class LoopRun:
         self._end_step()
         if self._ranks is not None and not self._is_over:
             with suppress(Exception):  # the program may have left the group of its processes before
-                self._ranks.pass_point(self._live, self.step)
+                self._ranks.checkpoints.pass_point(self._live, self.step)
         if self._networks is not None:
             self._networks.end()
         self._run.end("complete")

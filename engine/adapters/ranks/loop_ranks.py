@@ -17,10 +17,11 @@ from engine.adapters.hooks.survive import say
 from engine.adapters.hooks.update_judge import num_processes
 from engine.adapters.ranks.agreement import SideGroup, are_averaged, refuse_divided
 from engine.adapters.ranks.follower_run import FollowerRun
-from engine.adapters.ranks.own_parts import packed_part, restore_as, take_up_position_as, unpacked_part
+from engine.adapters.ranks.own_parts import take_up_position_as
 from engine.adapters.ranks.rank_replays import GatheredReplay, ReplayReports
 from engine.adapters.ranks.rank_word import RankWord, word_in_force
 from engine.adapters.ranks.rank_words import RankFaultError, RankWords
+from engine.adapters.ranks.shared_checkpoints import SharedCheckpoints
 from engine.adapters.replays.pending_replays import Repetition
 from engine.adapters.run.attached_run import AttachedRun, TrainingStopped
 from engine.adapters.run.knobs import KnobHandle
@@ -28,8 +29,6 @@ from engine.adapters.run.state.attached_state import AttachedState
 from engine.errors import UserError
 
 _LACKS: Final = "has not called Cockpit(...) within a minute: every process must call it, at the same place"
-_PART_SECONDS: Final = 20.0
-"""Seconds for which a checkpoint waits for the part of another process."""
 
 
 class LoopRanks:
@@ -46,8 +45,7 @@ class LoopRanks:
         self.fault: Exception | None = None
         self._group = SideGroup()
         self._models, self._optimizers = models, optimizers
-        self._point = self._point_step = -1
-        self._restored: Mapping[str, Any] | None = None
+        self.checkpoints = SharedCheckpoints(self.words, self._group)
         self._num_knobs = 0
         self._reports = ReplayReports(self.words)
 
@@ -59,7 +57,7 @@ class LoopRanks:
             hooks.agree = self._group.in_all
         live.num_ranks = self.world
         if self.rank == 0:
-            live.on_restore = self._note_restored
+            live.on_restore = self.checkpoints.note_restored
 
     # --- begin ----------------------------------------------------------------------------
 
@@ -76,13 +74,13 @@ class LoopRanks:
 
     def lead(self, run: AttachedRun, live: AttachedState) -> None:
         """Let the others begin, which wait for what is in force in `run`."""
-        live.others = lambda: self.parts(run.step)
+        live.others = lambda: self.checkpoints.parts(run.step)
         run.on_look = lambda: self.look(run)
         try:
             self.words.say(self._word(run, live.hooks))
             self._group.share(str(run.directory))
-            self._share_restored()
-            self.pass_point(live, run.step)
+            self.checkpoints.share_restored()
+            self.checkpoints.pass_point(live, run.step)
         except BaseException as error:
             run.fail(error)
             raise
@@ -94,10 +92,10 @@ class LoopRanks:
             raise UserError(word.refused or "rank 0 cannot begin")
         run.directory = type(run.directory)(self._group.share())
         if word.restore:
-            payload = self._restore(live)
+            payload = self.checkpoints.restore(live)
             take_up_position_as(live, self.rank, payload)
         run.obey(word)
-        self.pass_point(live, run.step)
+        self.checkpoints.pass_point(live, run.step)
         return word.restore
 
     # --- at each boundary -----------------------------------------------------------------
@@ -112,7 +110,7 @@ class LoopRanks:
         is_held = self.words.open_next()
         try:
             if is_held:
-                self.pass_point(live, run.step)
+                self.checkpoints.pass_point(live, run.step)
                 if isinstance(run, AttachedRun):
                     self._decide(run, live)
                 else:
@@ -136,7 +134,7 @@ class LoopRanks:
             self.is_gone = True
         else:
             self.words.say(self._word(run, live.hooks, stop=stopped is not None))
-            self._share_restored()
+            self.checkpoints.share_restored()
         if failed is not None:
             raise failed
         if stopped is not None:
@@ -147,7 +145,7 @@ class LoopRanks:
         self.is_gone = word.is_gone
         with suppress(Exception) if word.stop else nullcontext():
             if word.restore:
-                self._restore(live)
+                self.checkpoints.restore(live)
             if not word.is_gone:
                 run.obey(word)
         if word.stop:
@@ -158,47 +156,9 @@ class LoopRanks:
             word_in_force(run, hooks),
             weights=dict(run.loss_weights),
             step=run.step,
-            restore=self._restored is not None,
+            restore=self.checkpoints.is_restored,
             stop=stop,
         )
-
-    # --- checkpoints ----------------------------------------------------------------------
-
-    def pass_point(self, live: AttachedState, step: int) -> None:
-        """Note a place at which all processes are after `step` steps, and leave there what a checkpoint has of each."""
-        self._point, self._point_step = self._point + 1, step
-        if self.rank:
-            self.words.leave_part(self._point, packed_part(live))
-
-    def parts(self, step: int) -> Mapping[int, Mapping[str, Any]]:
-        """Return, in rank 0, the parts of the other processes after `step` steps, as far as they have left them.
-
-        After a rollback the generators are those of its checkpoint, and the places in the data are those of now.
-        """
-        are_left = self._restored is not None or step == self._point_step
-        found: dict[int, Mapping[str, Any]] = {
-            rank: unpacked_part(packed)
-            for rank in (range(1, self.world) if are_left else ())
-            if (packed := self.words.part_of(self._point, rank, _PART_SECONDS))
-        }
-        if self._restored is None:
-            return found
-        restored: Mapping[int, Mapping[str, Any]] = self._restored.get("ranks", {})
-        return {rank: {**part, "rng": restored[rank]["rng"]} for rank, part in found.items() if rank in restored}
-
-    def _note_restored(self, payload: Mapping[str, Any]) -> None:
-        self._restored = payload
-
-    def _share_restored(self) -> None:
-        """Give the checkpoint that rank 0 has restored to the others."""
-        if (payload := self._restored) is not None:
-            self._restored = None
-            self._group.share(payload)
-
-    def _restore(self, live: AttachedState) -> Mapping[str, Any]:
-        payload: Mapping[str, Any] = self._group.share()
-        restore_as(live, self.rank, payload)
-        return payload
 
     # --- what the loop says ---------------------------------------------------------------
 
