@@ -17,7 +17,7 @@ from torch import nn
 
 from engine.adapters.capabilities import LOOP
 from engine.adapters.hooks import patches
-from engine.adapters.hooks.gradient_reader import ParameterNames
+from engine.adapters.hooks.gradients.parameter_names import ParameterNames
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
 from engine.adapters.hooks.survive import Survive
 from engine.adapters.hooks.watched_optimizer import updating

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine.adapters.hooks.gradient_reader import ParameterNames
+from engine.adapters.hooks.gradients.parameter_names import ParameterNames
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from engine.adapters.hooks.gradient_reader import GradientReader
+from engine.adapters.hooks.gradients.gradient_reader import GradientReader
 from engine.adapters.steps.arrival import bring_to_host
 from engine.adapters.steps.step_reading import StepReading, verdict_of
 from tests.adapters.own_loop import assert_equal

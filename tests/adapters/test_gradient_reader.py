@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.adapters.hooks.gradient_reader import GradientReader, ParameterNames
+from engine.adapters.hooks.gradients.gradient_reader import GradientReader
+from engine.adapters.hooks.gradients.parameter_names import ParameterNames
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
 from tests.adapters.small_network import hooks_on
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from cockpit import Cockpit
-from engine.adapters.hooks.gradient_reader import GradientReader
+from engine.adapters.hooks.gradients.gradient_reader import GradientReader
 from engine.adapters.replays.fork_replay import StepReplay
 from engine.journal.reader import JournalReader
 from engine.protocol import commands as c

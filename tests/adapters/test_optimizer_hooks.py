@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import lr_scheduler as schedules
 
-from engine.adapters.hooks.gradient_reader import GradientReader, ParameterNames
+from engine.adapters.hooks.gradients.gradient_reader import GradientReader
+from engine.adapters.hooks.gradients.parameter_names import ParameterNames
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
 from tests.adapters.own_loop import assert_equal
 from tests.adapters.small_network import all_state, backward, hooks_on, network

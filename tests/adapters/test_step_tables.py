@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from cockpit import Cockpit
-from engine.adapters.hooks.gradient_reader import Norms
-from engine.adapters.hooks.update_judge import Update
+from engine.adapters.hooks.gradients.gradient_norms import Norms
+from engine.adapters.hooks.update import Update
 from engine.adapters.run import run_thread
 from engine.adapters.steps import step_records, step_table
 from engine.adapters.steps.arrival import bring_to_host

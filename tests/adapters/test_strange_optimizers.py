@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from cockpit import Cockpit
 from engine.adapters.child.attach import _MainOptimizer
-from engine.adapters.hooks.gradient_reader import ParameterNames
+from engine.adapters.hooks.gradients.parameter_names import ParameterNames
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
 from engine.adapters.hooks.watched_optimizer import updating
 from engine.protocol import commands as c

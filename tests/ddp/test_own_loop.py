@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from engine.adapters.hooks.gradient_reader import ParameterNames
+from engine.adapters.hooks.gradients.parameter_names import ParameterNames
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
 from engine.adapters.ranks.own_parts import take_up_position_as
 from engine.adapters.run.loop_batches import EpochLoop, LoopBatches

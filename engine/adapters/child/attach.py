@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from ..hooks import patches
-from ..hooks.gradient_reader import ParameterNames, unwrapped
+from ..hooks.gradients.parameter_names import ParameterNames, unwrapped
 from ..hooks.optimizer_hooks import OptimizerHooks
 from ..hooks.survive import Survive, say, untraced
-from ..hooks.update_judge import Update
+from ..hooks.update import Update
 from ..hooks.watched_optimizer import updating
 from ..hooks.weight_norms import WeightNorms
 from .link import GONE, Link, ask

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from ...protocol.codec import to_json
-from ..hooks.gradient_reader import part_norms
+from ..hooks.gradients.gradient_norms import part_norms
 from ..hooks.layer_watch import MeasuredLayers
 
 _SEND_SECONDS: Final = 0.1

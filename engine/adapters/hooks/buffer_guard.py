@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage]
 
-from .gradient_reader import ParameterNames
+from .gradients.parameter_names import ParameterNames
 
 
 class BufferGuard:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from .gradient_reader import Norms
+from .gradients.gradient_norms import Norms
 from .watched_optimizer import NO_CLIP, WatchedOptimizer
 
 

@@ -19,7 +19,7 @@ from ...protocol.record import record
 from ...training.gradients.layer_histogram import HistogramTaker, PendingHistograms, layer_names
 from ...training.gradients.layer_probe import LayerProbe
 from ...training.gradients.layer_values import LayerValues, PendingLayers
-from .gradient_reader import ParameterNames, unwrapped
+from .gradients.parameter_names import ParameterNames, unwrapped
 from .survive import say
 
 VARIABLE: Final = "TRAINING_COCKPIT_LAYERS"

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .buffer_guard import BufferGuard
-from .gradient_reader import ParameterNames
+from .gradients.parameter_names import ParameterNames
 from .layer_watch import LayerWatch
 from .survive import Survive, untraced
 from .update_judge import UpdateJudge

@@ -18,7 +18,9 @@ from torch import Tensor
 
 from ...protocol.record import record
 from .device_undo import DeviceUndo, StateBefore
-from .gradient_reader import GradientReader, Norms, ParameterNames
+from .gradients.gradient_norms import Norms
+from .gradients.gradient_reader import GradientReader
+from .gradients.parameter_names import ParameterNames
 from .layer_watch import LayerWatch
 
 _FILE: Final = torch.optim.Optimizer.profile_hook_step.__code__.co_filename

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from .gradient_reader import combined
+from .gradients.gradient_norms import combined
 from .optimizer_hooks import OptimizerHooks
 
 _COST: Final = 1000

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from engine.adapters.hooks.gradient_reader import Norms
-from engine.adapters.hooks.update_judge import Update
+from engine.adapters.hooks.gradients.gradient_norms import Norms
+from engine.adapters.hooks.update import Update
 from engine.adapters.programs.sent_layers import SentHistograms, SentLayers
 from engine.adapters.steps.step_reading import StepReading
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from engine.adapters.hooks.update_judge import Update
+from engine.adapters.hooks.update import Update
 from engine.adapters.ranks.follower_run import FollowerRun
 from engine.adapters.ranks.rank_replays import share_due
 from engine.adapters.ranks.rank_words import RankWords

@@ -18,7 +18,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from engine.adapters.hooks.gradient_reader import unwrapped
+from engine.adapters.hooks.gradients.parameter_names import unwrapped
 from engine.adapters.replays.alone import leave_group
 from engine.adapters.replays.origin_fault import fault_of
 from engine.adapters.replays.pending_replays import Repetition

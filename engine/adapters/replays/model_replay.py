@@ -15,7 +15,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from engine.adapters.hooks.gradient_reader import unwrapped
+from engine.adapters.hooks.gradients.parameter_names import unwrapped
 from engine.adapters.replays.origin_fault import fault_of
 from engine.adapters.replays.trace_roots import note_inputs, note_weights, tensors_in
 from engine.forensics.capture import RandomState, kept_random_state, random_state, set_random_state

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from torch import nn
 
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
-from engine.adapters.hooks.update_judge import Update
+from engine.adapters.hooks.update import Update
 from engine.adapters.replays.model_replay import ModelReplay
 from engine.adapters.run.attached_run import AttachedRun
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Final, Protocol
 
-from engine.adapters.hooks.update_judge import Update
+from engine.adapters.hooks.update import Update
 from engine.forensics.investigate import APART, MOST_KINDS
 from engine.outputs.fault_report import Fault
 from engine.supervision.run_memory import RunMemory

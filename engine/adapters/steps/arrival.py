@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from engine.adapters.hooks.update_judge import Update
+from engine.adapters.hooks.update import Update
 from engine.adapters.steps.step_reading import StepReading
 
 

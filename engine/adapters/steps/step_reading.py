@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 from torch import Tensor
 
-from engine.adapters.hooks.update_judge import Update
+from engine.adapters.hooks.update import Update
 from engine.protocol.record import record
 
 V = TypeVar("V")

@@ -8,7 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from engine.adapters.hooks.gradient_reader import listed, part_norms
+from engine.adapters.hooks.gradients.gradient_norms import part_norms
+from engine.adapters.hooks.gradients.parameter_names import listed
 from engine.adapters.run.state.attachable import Attachable
 from engine.adapters.steps.arrival import bring_to_host
 from engine.adapters.steps.step_reading import StepReading, Verdict, values_of, verdict_of, with_total

@@ -11,7 +11,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from torch import Tensor
 
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
-from engine.adapters.hooks.update_judge import Update
+from engine.adapters.hooks.update import Update
 from engine.adapters.hooks.weight_norms import WeightNorms
 from engine.adapters.replays.network_replays import NetworkReplays
 from engine.adapters.run.attached_run import AttachedRun

@@ -8,7 +8,7 @@ from contextlib import suppress
 import torch
 
 from engine.adapters.hooks import patches
-from engine.adapters.hooks.gradient_reader import ParameterNames
+from engine.adapters.hooks.gradients.parameter_names import ParameterNames
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
 from engine.adapters.replays.network_replays import NetworkReplays
 from engine.adapters.run.attached_run import AttachedRun

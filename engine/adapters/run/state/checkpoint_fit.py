@@ -9,7 +9,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from engine.adapters.hooks.gradient_reader import WRAPPERS
+from engine.adapters.hooks.gradients.parameter_names import WRAPPERS
 from engine.protocol.codec import WireError, from_text
 from engine.protocol.wire import state_from_text
 
