@@ -157,7 +157,7 @@ def test_a_fault_leaves_the_training_alone(monkeypatch: pytest.MonkeyPatch, caps
 
 
 def test_a_compiled_network_has_no_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.adapters.hooks.layer_watch._is_compiled", lambda model: True)
+    monkeypatch.setattr("engine.adapters.hooks.layers.layer_watch._is_compiled", lambda model: True)
     model = network()
     hooks = hooks_on(model, optimizer := torch.optim.SGD(model.parameters(), 0.1))
     assert hooks.layers.request_histogram("network") == ""

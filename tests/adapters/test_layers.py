@@ -18,8 +18,10 @@ import torch
 from torch import nn
 
 from engine.adapters.child.link import _plain_layers  # pyright: ignore[reportPrivateUsage]
-from engine.adapters.hooks import layer_watch, patches
-from engine.adapters.hooks.layer_watch import VARIABLE, LayerWatch, chosen_every
+from engine.adapters.hooks import patches
+from engine.adapters.hooks.layers import layer_watch, measure_interval
+from engine.adapters.hooks.layers.layer_watch import LayerWatch
+from engine.adapters.hooks.layers.measure_interval import VARIABLE, chosen_every
 from engine.adapters.programs.sent_layers import SentLayers
 from engine.journal.reader import JournalReader
 from engine.journal.task_meta import LAYERS_META, layer_metric, layers_of
@@ -164,7 +166,8 @@ def test_layers_are_measured_less_often_while_it_takes_more_than_a_thousandth_of
         used += cost
         return used
 
-    monkeypatch.setattr(layer_watch, "time", SimpleNamespace(thread_time=thread_time, perf_counter=lambda: now))
+    monkeypatch.setattr(layer_watch, "time", SimpleNamespace(thread_time=thread_time))
+    monkeypatch.setattr(measure_interval, "time", SimpleNamespace(perf_counter=lambda: now))
     model = network()
     hooks = hooks_on(model, optimizer := torch.optim.SGD(model.parameters(), 0.1))
     backward(model, 0)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ...protocol.codec import to_json
 from ..hooks.gradients.gradient_norms import part_norms
-from ..hooks.layer_watch import MeasuredLayers
+from ..hooks.layers.measured_layers import MeasuredLayers
 
 _SEND_SECONDS: Final = 0.1
 """Seconds between two messages with rows: one for each step would cost the training more."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .buffer_guard import BufferGuard
 from .gradients.parameter_names import ParameterNames
-from .layer_watch import LayerWatch
+from .layers.layer_watch import LayerWatch
 from .survive import Survive, untraced
 from .update_judge import UpdateJudge
 from .watched_optimizer import NO_CLIP, EarlyClip, WatchedOptimizer

@@ -10,7 +10,7 @@ from typing import Final, cast
 from torch import Tensor
 
 from .gradients.gradient_norms import Norms
-from .layer_watch import MeasuredLayers, TakenHistograms
+from .layers.measured_layers import MeasuredLayers, TakenHistograms
 
 _no_losses: Final = cast("Callable[[], list[float | Tensor]]", list)
 """The list itself: a function around it would be one more call in each step."""

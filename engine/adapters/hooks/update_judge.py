@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .device_gradients import judge_late, read_waiting
 from .gradients.gradient_reader import GradientReader
-from .layer_watch import LayerWatch
+from .layers.layer_watch import LayerWatch
 from .update import Update
 from .watched_optimizer import NO_CLIP, LearningRate, WatchedOptimizer
 

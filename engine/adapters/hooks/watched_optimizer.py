@@ -21,7 +21,7 @@ from .device_undo import DeviceUndo, StateBefore
 from .gradients.gradient_norms import Norms
 from .gradients.gradient_reader import GradientReader
 from .gradients.parameter_names import ParameterNames
-from .layer_watch import LayerWatch
+from .layers.layer_watch import LayerWatch
 
 _FILE: Final = torch.optim.Optimizer.profile_hook_step.__code__.co_filename
 """The file of torch's wrapper around `step`, which calls the hooks."""

@@ -1,7 +1,4 @@
-"""Read the gradients of foreign optimizers: norms by parameter, and the names of those that are not finite.
-
-Shapes: G parameters with a gradient.
-"""
+"""Read the gradients of foreign optimizers: norms by parameter, and the names of those that are not finite."""
 
 from __future__ import annotations
 

@@ -5,86 +5,25 @@ A fault ends the measurement and nothing else.
 
 from __future__ import annotations
 
-import math
-import os
 import time
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol
 
-import torch
 from torch import Tensor, nn
 
-from ...outputs.inspection.layer_histograms import LayerHistograms
-from ...protocol.record import record
-from ...training.gradients.layer_histogram import HistogramTaker, PendingHistograms, layer_names
-from ...training.gradients.layer_probe import LayerProbe
-from ...training.gradients.layer_values import LayerValues, PendingLayers
-from .gradients.parameter_names import ParameterNames, unwrapped
-from .survive import say
-
-VARIABLE: Final = "TRAINING_COCKPIT_LAYERS"
-"""Environment variable with the steps between two measurements, 0 for none."""
-_EVERY: Final = 50
-_MOST_SHARE: Final = 0.001
-"""Maximum share of the time that measuring costs the training's thread, unless the interval is chosen."""
-
-
-class MeasuredLayers(Protocol):
-    """The numbers of the layers at one step, which are measured every `every` steps."""
-
-    @property
-    def every(self) -> int:
-        """Return the interval in steps."""
-        ...
-
-    def resolve(self, *, counted: bool) -> LayerValues:
-        """Return the numbers on the host; there is no update unless the step `counted`."""
-        ...
-
-
-class TakenHistograms(Protocol):
-    """The histograms of one layer, perhaps still on their way from a device or from another process."""
-
-    def resolve(self, step: int) -> LayerHistograms:
-        """Return the histograms of step `step` (from 1) on the host."""
-        ...
-
-
-@record
-class WatchedLayers:
-    """The numbers of the layers of this process."""
-
-    pending: PendingLayers
-    every: int
-
-    def resolve(self, *, counted: bool) -> LayerValues:
-        """Return the numbers on the host; see `MeasuredLayers`."""
-        return self.pending.resolve(counted=counted)
-
-
-def chosen_every() -> int:
-    """Return the steps between two measurements that the environment chooses; 50 by default.
-
-    Of several processes only rank 0 measures, as only its numbers are recorded.
-    """
-    group = torch.distributed
-    is_together = group.is_available() and group.is_initialized()
-    if (group.get_rank() if is_together else int(os.environ.get("RANK", "0"))) > 0:
-        return 0
-    return int(os.environ[VARIABLE]) if is_chosen() else _EVERY
-
-
-def is_chosen() -> bool:
-    """Return whether the environment chooses the steps between two measurements."""
-    return os.environ.get(VARIABLE, "").isdecimal()
+from ....training.gradients.layer_histogram import HistogramTaker, PendingHistograms, layer_names
+from ....training.gradients.layer_probe import LayerProbe
+from ....training.gradients.layer_values import PendingLayers
+from ..gradients.parameter_names import ParameterNames, unwrapped
+from ..survive import say
+from .measure_interval import MeasureInterval
+from .measured_layers import WatchedLayers
 
 
 class LayerWatch:
-    """Measures the networks in `names` every `every` steps, from the first one on; 0 for never.
+    """Measures the networks in `names` every `every` steps, from the first one on; see `MeasureInterval`.
 
-    With `None` the environment chooses. If it does not, the interval is 50 steps, doubled as often as it takes until
-    measuring costs less than a thousandth of the time. `is_due` is whether the current step is measured, or a layer
-    waits for histograms. Outputs of modules are watched from the end of the step before, and so not in the first one.
+    `is_due` is whether the current step is measured, or a layer waits for histograms. Outputs of modules are watched
+    from the end of the step before, and so not in the first one.
     Until it begins, the program may compile its networks; torch warns of that while there is a hook on all modules.
     """
 
@@ -97,16 +36,13 @@ class LayerWatch:
         self._probe: LayerProbe | None = None
         self._taker: HistogramTaker | None = None
         self._is_measured = False
-        self._cost = 0.0
-        self._measured_at: tuple[float, int] | None = None
-        self.measure_every(chosen_every() if every is None else every)
-        self._is_sparing = every is None and not is_chosen()
+        self._interval = MeasureInterval(every)
+        self._step_is(0)
 
     def measure_every(self, every: int) -> None:
         """Measure every `every` steps from now on; 0 for never."""
         self.remove()
-        self.every = every
-        self._is_sparing = False
+        self._interval.fix(every)
         self._step_is(self._num_steps)
 
     @property
@@ -116,9 +52,10 @@ class LayerWatch:
 
     def _step_is(self, number: int) -> None:
         """Begin step `number`, and note how many steps pass before the next that is measured begins or ends."""
-        self._is_measured = self.every > 0 and number % self.every == 0
+        every = self._interval.every
+        self._is_measured = every > 0 and number % every == 0
         self.is_due = self._is_measured or self._is_asked
-        self.num_idle = self.every - number % self.every - 1 if self.every and not self.is_due else 0
+        self.num_idle = every - number % every - 1 if every and not self.is_due else 0
         self._next = number + self.num_idle
 
     def note_gradients(self, parameters: Iterable[Tensor], scale: float = 1.0) -> None:
@@ -145,28 +82,15 @@ class LayerWatch:
     def _finish(self) -> WatchedLayers | None:
         """Return the numbers of the step, which was measured, and choose the interval anew; `None` after a fault."""
         found: list[PendingLayers | None] = []
-        every = self.every
+        every = self._interval.every
         if (probe := self._probe) is not None:
             self._guarded(lambda: (probe.unwatch(), found.append(probe.finish())))
-        self._space_out()
+        self._interval.space_out(self._num_steps)
         return WatchedLayers(found[0], every) if found and found[0] is not None else None
-
-    def _space_out(self) -> None:
-        """Choose the interval by what the measurement of this step has cost the training's thread."""
-        now, before = (time.perf_counter(), self._num_steps), self._measured_at
-        cost, self._cost, self._measured_at = self._cost, 0.0, now
-        if not self._is_sparing or before is None or not self.every:
-            return
-        seconds = (now[0] - before[0]) / (now[1] - before[1])
-        share = cost / max(seconds * self.every, 1e-9)
-        if share > _MOST_SHARE:
-            self.every *= 2 ** math.ceil(math.log2(share / _MOST_SHARE))
-        elif share < _MOST_SHARE / 4 and self.every > _EVERY:
-            self.every //= 2
 
     def remove(self) -> None:
         """Measure nothing more."""
-        self.every = 0
+        self._interval.every = 0
         self.is_due = self._is_measured = False
         taker, self._taker = self._taker, None
         if taker is not None:
@@ -245,7 +169,7 @@ class LayerWatch:
             say(f"layers are no longer measured: {error!r}")
         finally:
             if is_counted:  # what was requested does not change how often layers are measured
-                self._cost += time.thread_time() - began
+                self._interval.cost += time.thread_time() - began
 
 
 def _is_compiled(model: nn.Module) -> bool:
