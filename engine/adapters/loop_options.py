@@ -10,7 +10,7 @@ from typing import Any, Self, TypedDict
 import torch
 
 from engine.adapters.capabilities import LOOP
-from engine.adapters.hooks.watched_optimizer import updating
+from engine.adapters.hooks.optimizers.wrapped_optimizers import updating
 from engine.adapters.run.run_files import program_of
 from engine.adapters.run.state.attachable import Stateful
 from engine.adapters.run.state.attached_state import highest_rate

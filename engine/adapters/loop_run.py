@@ -19,8 +19,8 @@ from engine.adapters.capabilities import LOOP
 from engine.adapters.hooks import patches
 from engine.adapters.hooks.gradients.parameter_names import ParameterNames
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
+from engine.adapters.hooks.optimizers.wrapped_optimizers import updating
 from engine.adapters.hooks.survive import Survive
-from engine.adapters.hooks.watched_optimizer import updating
 from engine.adapters.loop_options import LoopOptions, OptionWords
 from engine.adapters.ranks.follower_run import FollowerRun
 from engine.adapters.ranks.loop_ranks import LoopRanks, ranks_of, refuse_in_all

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from cockpit import Cockpit
-from engine.adapters.child.attach import _MainOptimizer
+from engine.adapters.child.main_optimizer import MainOptimizer
 from engine.adapters.hooks.gradients.parameter_names import ParameterNames
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
-from engine.adapters.hooks.watched_optimizer import updating
+from engine.adapters.hooks.optimizers.wrapped_optimizers import updating
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from tests.adapters.own_loop import assert_equal, events, rows, send, state_of
@@ -257,7 +257,7 @@ def test_the_steps_of_an_untouched_program_follow_the_optimizer_that_it_uses() -
     first, second, third = (torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1) for _ in range(3))
     for one in (first, second, third):
         hooks.watch(one)
-    main = _MainOptimizer(hooks)
+    main = MainOptimizer(hooks)
     main.become(first)
     assert [main.makes_step(one, is_alone=False) for one in (first, second, first, third)] == [True, False, True, False]
     assert not any(main.makes_step(second, is_alone=False) for _ in range(101))

@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import atexit
-import gc
 import os
 import time
-from collections.abc import Callable
-from typing import Any, Final
-from weakref import WeakSet, WeakValueDictionary, ref
+from typing import Any
+from weakref import WeakValueDictionary, ref
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from ..hooks import patches
-from ..hooks.gradients.parameter_names import ParameterNames, unwrapped
+from ..hooks.gradients.parameter_names import ParameterNames
 from ..hooks.optimizer_hooks import OptimizerHooks
+from ..hooks.optimizers.wrapped_optimizers import updating
 from ..hooks.survive import Survive, say, untraced
 from ..hooks.update import Update
-from ..hooks.watched_optimizer import updating
 from ..hooks.weight_norms import WeightNorms
 from .link import GONE, Link, ask
-
-Found = Callable[[], torch.optim.Optimizer | None]
-"""An optimizer that the program may have given up: a weak reference."""
-_MOST_OTHERS: Final = 100
-"""Updates of another optimizer after which the first one is no longer waited for."""
-_SEARCH_SECONDS: Final = 1.0
-_SEARCH_SHARE: Final = 0.01
-"""Seconds, and share of the time, for which networks are looked for among all objects."""
+from .main_optimizer import Found, MainOptimizer
+from .network_search import NetworkSearch
 
 
 def attach(address: str) -> None:
@@ -59,43 +51,6 @@ _attachments: list[_Attachment] = []
 """The attachment of this process, if it was started by the cockpit."""
 
 
-class _MainOptimizer:
-    """The optimizer whose updates are the steps of the run: the first one, until the program has left it."""
-
-    def __init__(self, hooks: OptimizerHooks) -> None:
-        self._hooks = hooks
-        self._main: Found = lambda: None
-        self._other: Found = lambda: None
-        self._others: WeakSet[torch.optim.Optimizer] = WeakSet()
-        self._num_others = 0
-        """Number of updates of `_other` since the last one of `_main`."""
-
-    def become(self, optimizer: torch.optim.Optimizer) -> None:
-        """Make it `optimizer`."""
-        self._main, self._num_others = ref(optimizer), 0
-
-    def makes_step(self, optimizer: torch.optim.Optimizer, *, is_alone: bool) -> bool:
-        """Return whether this update of `optimizer` ends a step of the run.
-
-        Several processes must agree on that. So unless this one `is_alone`, it is not told from the memory that is free
-        again, but from updates.
-        """
-        if optimizer is self._main():
-            self._num_others = 0
-            return True
-        self._num_others = self._num_others + 1 if optimizer is self._other() else 1
-        self._other = ref(optimizer)
-        is_used_again = optimizer in self._others or len(self._hooks.optimizers) == 1
-        self._others.add(optimizer)
-        if self._main() is None and is_alone and is_used_again:
-            self.become(optimizer)
-            return True
-        if self._num_others > _MOST_OTHERS:
-            self.become(optimizer)
-            self._hooks.take()  # of many updates together
-        return False
-
-
 class _Attachment:
     """What is known of a program: its optimizers, the networks that they train, and the connection."""
 
@@ -113,8 +68,8 @@ class _Attachment:
         self._hooks.on_update = self._after_update
         self._survive = Survive(self._give_up)
         self._known: dict[int, Found] = {}
-        self._main = _MainOptimizer(self._hooks)
-        self._began, self._searched = time.perf_counter(), 0.0
+        self._main = MainOptimizer(self._hooks)
+        self._search = NetworkSearch(self._names)
         self._step = 0
         self._left: int | None = None
         self._last_end = time.perf_counter()
@@ -139,7 +94,7 @@ class _Attachment:
         inner = updating(optimizer)
         self._known = {key: found for key, found in self._known.items() if found() is not None}
         self._known |= {id(one): ref(one) for one in (optimizer, *inner)}
-        is_named = self._name_networks(optimizer)
+        is_named = self._search.name_networks(optimizer)
         for one in inner:
             self._hooks.watch(one)
         if self._link is None:
@@ -150,15 +105,6 @@ class _Attachment:
             atexit.register(self._end)
         if is_named:
             self._link.say({"layers": self._hooks.layers.layer_names()})
-
-    def _name_networks(self, optimizer: torch.optim.Optimizer) -> bool:
-        """Name the parameters of `optimizer`, unless looking for networks has taken much of the time so far."""
-        began = time.perf_counter()
-        if self._searched > _SEARCH_SECONDS + _SEARCH_SHARE * (began - self._began):
-            return False
-        self._names.add(_networks_of(optimizer))
-        self._searched += time.perf_counter() - began
-        return True
 
     def _hello(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         first: Tensor = optimizer.param_groups[0]["params"][0]
@@ -293,17 +239,3 @@ def _on_device(values: list[float | Tensor], like: Tensor | None) -> Tensor | No
         if values
         else None
     )
-
-
-def _networks_of(optimizer: torch.optim.Optimizer) -> dict[str, nn.Module]:
-    """Return the outermost networks that hold parameters of `optimizer`, by name: among all living objects."""
-    wanted = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    modules = [candidate for candidate in gc.get_objects() if issubclass(type(candidate), nn.Module)]
-    inner = {id(child) for module in modules for child in module.children()}
-    roots = [
-        module for module in modules if id(module) not in inner and any(id(p) in wanted for p in module.parameters())
-    ]
-    roots = list({id(unwrapped(root)): root for root in roots}.values())
-    if len(roots) == 1:
-        return {"": roots[0]}
-    return {f"{type(unwrapped(root)).__name__}{number or ''}": root for number, root in enumerate(roots)}

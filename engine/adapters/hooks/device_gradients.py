@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .gradients.gradient_norms import Norms
-from .watched_optimizer import NO_CLIP, WatchedOptimizer
+from .optimizers.watched_optimizer import NO_CLIP, WatchedOptimizer
 
 
 def judge_late(

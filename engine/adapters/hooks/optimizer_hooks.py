@@ -15,9 +15,9 @@ from torch import Tensor
 from .buffer_guard import BufferGuard
 from .gradients.parameter_names import ParameterNames
 from .layers.layer_watch import LayerWatch
+from .optimizers.watched_optimizer import NO_CLIP, EarlyClip, WatchedOptimizer
 from .survive import Survive, untraced
 from .update_judge import UpdateJudge
-from .watched_optimizer import NO_CLIP, EarlyClip, WatchedOptimizer
 
 # `Any`: values of parameter groups, and the arguments of a foreign `step`, have no common type.
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn.utils import clip_grad
 
 from .optimizer_hooks import OptimizerHooks
+from .optimizers.wrapped_optimizers import updating
 from .survive import untraced
-from .watched_optimizer import updating
 
 _watching: Final[list[OptimizerHooks]] = []
 _originals: Final[dict[str, Any]] = {}

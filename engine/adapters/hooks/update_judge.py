@@ -13,8 +13,8 @@ from torch import Tensor
 from .device_gradients import judge_late, read_waiting
 from .gradients.gradient_reader import GradientReader
 from .layers.layer_watch import LayerWatch
+from .optimizers.watched_optimizer import NO_CLIP, LearningRate, WatchedOptimizer
 from .update import Update
-from .watched_optimizer import NO_CLIP, LearningRate, WatchedOptimizer
 
 _MOST_LOSSES: Final = 64
 

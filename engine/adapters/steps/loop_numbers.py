@@ -9,9 +9,9 @@ from typing import Final
 from torch import Tensor
 
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
+from engine.adapters.hooks.optimizers.wrapped_optimizers import unknown_optimizers
 from engine.adapters.hooks.survive import say
 from engine.adapters.hooks.update import Update
-from engine.adapters.hooks.watched_optimizer import unknown_optimizers
 from engine.adapters.hooks.weight_norms import WeightNorms
 from engine.adapters.run.batches import is_number, number_of_term, on_host
 from engine.adapters.steps.step_reading import NOTHING, StepReading

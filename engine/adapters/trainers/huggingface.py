@@ -18,8 +18,8 @@ from transformers.trainer_callback import ExportableState, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from engine.adapters.capabilities import HUGGINGFACE
+from engine.adapters.hooks.optimizers.wrapped_optimizers import updating
 from engine.adapters.hooks.update_judge import num_processes
-from engine.adapters.hooks.watched_optimizer import updating
 from engine.adapters.trainers.callback_members import CallbackMembers
 from engine.adapters.trainers.survived import say_why_not, survived
 from engine.adapters.trainers.trainer_run import TrainerRun

@@ -20,7 +20,7 @@ from typing import Any, Final, Self, cast
 from torch import Tensor, nn
 
 from engine.adapters.capabilities import LIGHTNING
-from engine.adapters.hooks.watched_optimizer import updating
+from engine.adapters.hooks.optimizers.wrapped_optimizers import updating
 from engine.adapters.run.batches import count_samples
 from engine.adapters.trainers.callback_members import CallbackMembers
 from engine.adapters.trainers.survived import say_why_not, survived

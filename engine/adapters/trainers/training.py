@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from engine.adapters.capabilities import Adapter
-from engine.adapters.hooks.watched_optimizer import LearningRate
+from engine.adapters.hooks.optimizers.watched_optimizer import LearningRate
 from engine.adapters.run.attached_run import AttachedRun
 from engine.adapters.run.run_files import program_of
 from engine.adapters.run.settings import RUNS_DIR, NoValidation, attached_config, run_directory

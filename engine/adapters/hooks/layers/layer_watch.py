@@ -80,7 +80,7 @@ class LayerWatch:
         return found
 
     def _finish(self) -> WatchedLayers | None:
-        """Return the numbers of the step, which was measured, and choose the interval anew; `None` after a fault."""
+        """Return the numbers of the step, which was measured, and choose the next interval; `None` after a fault."""
         found: list[PendingLayers | None] = []
         every = self._interval.every
         if (probe := self._probe) is not None:

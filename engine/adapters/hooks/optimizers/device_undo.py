@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...protocol.record import record
+from ....protocol.record import record
 
 
 @record

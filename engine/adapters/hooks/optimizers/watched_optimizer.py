@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import gc
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,12 +15,12 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from ...protocol.record import record
+from ....protocol.record import record
+from ..gradients.gradient_norms import Norms
+from ..gradients.gradient_reader import GradientReader
+from ..gradients.parameter_names import ParameterNames
+from ..layers.layer_watch import LayerWatch
 from .device_undo import DeviceUndo, StateBefore
-from .gradients.gradient_norms import Norms
-from .gradients.gradient_reader import GradientReader
-from .gradients.parameter_names import ParameterNames
-from .layers.layer_watch import LayerWatch
 
 _FILE: Final = torch.optim.Optimizer.profile_hook_step.__code__.co_filename
 """The file of torch's wrapper around `step`, which calls the hooks."""
@@ -263,31 +262,3 @@ def _num_calls_of(optimizer: torch.optim.Optimizer, frame: FrameType | None) -> 
             count += frame.f_code.co_name == "wrapper"
         frame = frame.f_back
     return count
-
-
-def updating(optimizer: torch.optim.Optimizer) -> list[torch.optim.Optimizer]:
-    """Return the optimizers that carry out the updates of `optimizer`: itself, unless it wraps others.
-
-    Wrappers, such as those of accelerate, Lookahead and SAM, often have no hooks, or never call their own `step`.
-    """
-    inner: list[torch.optim.Optimizer] = []
-    for value in getattr(optimizer, "__dict__", {}).values():
-        held = value if isinstance(value, list | tuple) else (value,)
-        inner += [one for one in held if isinstance(one, torch.optim.Optimizer) and one is not optimizer]
-    if inner and _parameters_of(optimizer) <= frozenset().union(*map(_parameters_of, inner)):
-        return [last for one in inner for last in updating(one)]
-    return [optimizer]
-
-
-def _parameters_of(optimizer: torch.optim.Optimizer) -> frozenset[int]:
-    return frozenset(id(p) for group in optimizer.param_groups for p in group["params"])
-
-
-def unknown_optimizers(
-    known: Iterable[torch.optim.Optimizer], readers: Iterable[GradientReader]
-) -> list[torch.optim.Optimizer]:
-    """Return the living optimizers that update parameters of the `readers`, but are none of theirs."""
-    wanted = {id(parameter) for reader in readers for parameter in reader.parameters}
-    found = [one for one in gc.get_objects() if issubclass(type(one), torch.optim.Optimizer)]
-    inner = {id(last): last for one in found for last in updating(one) if wanted & _parameters_of(last)}
-    return [one for key, one in inner.items() if key not in set(map(id, known))]
