@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 
 from torch import Tensor
 
@@ -41,12 +40,13 @@ class Norms:
 
 def part_norms(updates: Iterable[Norms]) -> dict[str, float]:
     """Return the gradient norm of each part over the updates of a step."""
-    return combined(norms.by_part() for norms in updates)
+    return combined(map(Norms.by_part, updates))
 
 
 def combined(norms: Iterable[Mapping[str, float]]) -> dict[str, float]:
     """Return the norm of each part over several sets of tensors."""
     found: dict[str, float] = {}
-    for part, norm in chain.from_iterable(one.items() for one in norms):
-        found[part] = math.hypot(found.get(part, 0.0), norm)
+    for one in norms:
+        for part, norm in one.items():
+            found[part] = math.hypot(found.get(part, 0.0), norm)
     return found
