@@ -11,10 +11,10 @@ from engine.protocol.commands import Command
 from engine.protocol.events import Activity, Event, Status
 from engine.protocol.record import record
 from engine.protocol.state import RunState, knob_text
+from engine.protocol.task_spec import NO_PHASES
 
 OPTIMIZERS = ("adam", "adamw")
 _OVER = (Activity.STOPPING, Activity.FINISHED, Activity.FAILED)
-_NO_PHASES = "the task has no phases to promote through"
 
 
 @record
@@ -170,10 +170,8 @@ def _set_lr(state: RunState, command: c.SetLr, at_epoch: float) -> Outcome:
 
 def _promote(state: RunState, command: c.PromotePhase) -> Outcome:
     spec = state.spec
-    if spec.last_phase == 0:
-        return refused(_NO_PHASES)
-    if state.phase >= spec.last_phase:
-        return refused(f"phase {spec.last_phase} is the last")
+    if reason := spec.why_no_next(state.phase):
+        return refused(reason)
     if clash := spec.why_not_enter(state.phase + 1, state.refinements):
         return refused(clash)
     red = [f"{check.name} is {check.value}, must be {check.bound}" for check in state.gate if not check.passed]
@@ -186,7 +184,7 @@ def _promote(state: RunState, command: c.PromotePhase) -> Outcome:
 
 def _demote(state: RunState) -> Outcome:
     if state.phase == 0:
-        return refused("phase 0 is the first" if state.spec.last_phase else _NO_PHASES)
+        return refused("phase 0 is the first" if state.spec.last_phase else NO_PHASES)
     gone = tuple(name for name in state.spec.phases[state.phase].adds if name in state.refinements)
     after = state.spec.phase_of(state.refinements - set(gone))
     return applied(e.PhaseDemoted(before=state.phase, after=after, disabled=gone))

@@ -11,6 +11,8 @@ from typing import Final
 from engine.errors import UserError, did_you_mean
 from engine.protocol.record import record
 
+NO_PHASES: Final = "the task has no phases to promote through"
+
 
 @record
 class Term:
@@ -124,6 +126,12 @@ class TaskSpec:
     def last_phase(self) -> int:
         """Return the number of the highest phase."""
         return len(self.phases) - 1
+
+    def why_no_next(self, phase: int) -> str:
+        """Return why no phase follows `phase`; an empty string if one does."""
+        if phase < self.last_phase:
+            return ""
+        return f"phase {self.last_phase} is the last" if self.last_phase else NO_PHASES
 
     def active_terms(self, on: frozenset[str]) -> tuple[str, ...]:
         """Return the terms computed while the components `on` are on, in the order of `terms`."""

@@ -60,9 +60,8 @@ def choose(
         )
     if settings.final_share and remaining <= settings.final_share:
         return _tune(state, settings)
-    if state.phase >= state.spec.last_phase:
-        last = f"phase {state.phase} is the last" if state.phase else "the task has no phases to promote through"
-        return AutopilotDecision(WAIT, f"{last}; {_to_come(settings)}", "last phase")
+    if reason := state.spec.why_no_next(state.phase):
+        return AutopilotDecision(WAIT, f"{reason}; {_to_come(settings)}", "last phase")
     return _next_phase(memory, state, settings)
 
 

@@ -1,4 +1,4 @@
-"""Single remedies: a label and the command that it stands for."""
+"""Single remedies: a label and a command."""
 
 from __future__ import annotations
 
