@@ -45,7 +45,7 @@ class Loop:
         self._step_monitor = step_monitor
         self._upkeep = Upkeep(checkpointer)
         self._time = TimeKeeper(commands.interrupt, checkpointer)
-        self._supply = Supply(config.data, recorder, checkpointer, commands)
+        self.supply = Supply(config.data, recorder, checkpointer, commands, step_monitor.settle)
         self._halver = BatchHalver(train_state, checkpointer, commands, step_monitor.settle)
         self._peak = PeakMemory(train_state.device)
         self._lag = 1 if train_state.device.type == "cuda" else 0
@@ -93,7 +93,7 @@ class Loop:
         """Prepare this boundary for commands."""
 
     def _stand_still(self) -> None:
-        with self._supply.held():
+        with self.supply.held():
             time.sleep(_PAUSE_POLL_SECONDS)
         self._times.restart()
         self._time.skip()
@@ -143,17 +143,17 @@ class Loop:
         if not self._train_state.stream.is_ready():
             self._recorder.update(doing="waiting for a batch")
         try:
-            drawn = self._halver.attempt(
-                lambda: self._train_state.draw(
-                    state.accumulation, excluded=state.excluded_samples, give_up=self._supply.give_up
+            with self.supply.between_steps():
+                drawn = self._halver.attempt(
+                    lambda: self._train_state.draw(
+                        state.accumulation, excluded=state.excluded_samples, give_up=self.supply.give_up
+                    )
                 )
-            )
         except DataGoneError as error:
-            self._step_monitor.settle()
-            self._supply.wait(error)
+            self.supply.wait(error)
             return None
         if drawn is not None:
-            self._supply.has_come()
+            self.supply.has_come()
         return drawn
 
     def _launch(self, drawn: DrawnBatch) -> Launched | None:
@@ -204,13 +204,14 @@ class Loop:
     def _validate(self) -> bool:
         """Validate and record the result. Return False if the run is stopped, or the data cannot be reached."""
         try:
-            summary = self._checkpointer.validator.validate()
+            with self.supply.between_steps():
+                summary = self._checkpointer.validator.validate()
         except DataGoneError as error:
-            self._supply.wait(error)
+            self.supply.wait(error)
             return False
         if summary is None:
             return False
-        self._supply.has_come()
+        self.supply.has_come()
         self._recorder.record_event(summary)
         self._step_monitor.note_validation(summary)
         self._times.validation += summary.seconds

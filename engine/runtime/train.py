@@ -87,7 +87,8 @@ def _train(
         if is_out_of_memory(error):
             return _out_of_memory(error, opened, recorder, 1 if request.launch is None else request.launch.world)
         logging.getLogger(__name__).error("the engine failed\n%s", traceback.format_exc())
-        recorder.record_event(e.RunFailed(in_words(error)))
+        saved = "".join(_saved_if_possible(run, recorder) for run in opened if run.loop.supply.can_be_saved)
+        recorder.record_event(e.RunFailed(f"{in_words(error)}{saved}"))
         return 1
     finally:
         for run in opened:

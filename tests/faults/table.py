@@ -75,6 +75,12 @@ FAULTS: Final = (
         "runtime/test_guardian.py::test_where_nothing_helps_the_run_stops_with_a_diagnosis",
     ),
     Fault(
+        "an error of the task's own data or scores",
+        "a checkpoint of the last step, exit code 1, the traceback in `console.log`; `--resume` continues exactly",
+        "faults/test_task_errors.py::"
+        "test_an_error_of_the_task_between_two_steps_leaves_a_checkpoint_and_the_resume_is_exact",
+    ),
+    Fault(
         "a corrupt image",
         "another sample replaces it; the file is named once",
         "faults/test_files.py::test_an_image_that_goes_bad_in_the_middle_of_a_run_costs_its_samples",

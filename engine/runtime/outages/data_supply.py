@@ -1,9 +1,9 @@
-"""Handle missing data: report stuck workers, wait for unreachable data, and keep the run steerable."""
+"""Handle missing data: report stuck workers, wait for unreachable data, and keep the run steerable and saved."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Final
 
@@ -24,15 +24,33 @@ class Supply:
     """Handles data outages between the loop and its data."""
 
     def __init__(
-        self, settings: DataConfig, recorder: RunRecorder, checkpointer: Checkpointer, commands: CommandProcessor
+        self,
+        settings: DataConfig,
+        recorder: RunRecorder,
+        checkpointer: Checkpointer,
+        commands: CommandProcessor,
+        settle: Callable[[], None],
     ):
         self._settings = settings
         self._recorder = recorder
         self._checkpointer = checkpointer
         self._commands = commands
+        self._settle = settle
+        self.can_be_saved = False
+        """Whether the error that ended the training came between two steps, so that the state is that of the last."""
         self._gone_since: float | None = None
         self._pause = 0.2
         self._held = 0.0
+
+    @contextmanager
+    def between_steps(self) -> Generator[None]:
+        """Record all steps before an error of the block, which runs code of the task but changes no weights."""
+        try:
+            yield
+        except Exception as error:  # of whatever kind: it is raised again
+            self._settle()
+            self.can_be_saved = not isinstance(error, DataGoneError)  # the training goes on after that one
+            raise
 
     @contextmanager
     def held(self) -> Generator[None]:

@@ -57,8 +57,8 @@ class LeaderLoop(Loop):
         super().__init__(config, train_state, recorder, checkpointer, commands, step_monitor)
         leader = train_state.leader
         self._leader, self._state = leader, train_state
-        self._shared_supply = _SharedSupply(config.data, recorder, checkpointer, commands)
-        self._supply = self._shared_supply
+        self._shared_supply = _SharedSupply(config.data, recorder, checkpointer, commands, step_monitor.settle)
+        self.supply = self._shared_supply
         self._exchange = train_state.exchange_with(self._status)
         world = leader.group.world
         self._shared_halver = SharedHalver(train_state, checkpointer, commands, step_monitor.settle, world)
@@ -231,7 +231,7 @@ class LeaderLoop(Loop):
         elif shortage is not None and shortage.is_late:
             self._shared_halver.shortage = shortage  # in place of one that all have undone
         if gone:
-            self._supply.wait(DataGoneError(gone))
+            self.supply.wait(DataGoneError(gone))
 
     def _record(self, kind: str, text: str) -> None:
         event = event_from_text(kind, text)

@@ -1,0 +1,63 @@
+"""An error of the task's own data or scores: nothing that was trained before it is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.protocol import events as e
+from engine.training.data.spans import assemble
+from engine.training.loss_sum import Objective
+from tests.faulty import entries, run, same_weights, state_of
+from tests.small import small_config
+
+STEPS = {"epochs": 40, "max_steps": 6}
+SPARSE = {"every_epochs": 0, "every_steps": 0}
+
+
+class Fault(Exception):
+    """An error of code that is not ours."""
+
+
+def break_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raise an error in the data of step 4, the second of its epoch."""
+
+    def assembled(samples: Any, span: Any) -> Any:
+        if span.epoch == 1 and span.start:
+            raise Fault("a file of the task's own format")
+        return assemble(samples, span)
+
+    monkeypatch.setattr("engine.training.data.stream.assemble", assembled)
+
+
+def break_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raise an error in the first validation."""
+    work = Objective.outputs
+
+    def outputs(objective: Objective, model: Any, *rest: Any) -> Any:
+        if not model.training:
+            raise Fault("a score of the task")
+        return work(objective, model, *rest)
+
+    monkeypatch.setattr(Objective, "outputs", outputs)
+
+
+@pytest.mark.parametrize(("break_task", "trained"), [(break_data, 3), (break_validation, 2)])
+def test_an_error_of_the_task_between_two_steps_leaves_a_checkpoint_and_the_resume_is_exact(
+    tmp_path: Path, break_task: Callable[[pytest.MonkeyPatch], None], trained: int
+) -> None:
+    config = small_config(training=STEPS, checkpoint=SPARSE, validation={"every_epochs": 1})
+    assert run(tmp_path / "usual", config) == 0
+    with pytest.MonkeyPatch.context() as patched:
+        break_task(patched)
+        assert run(tmp_path / "run", config) == 1
+    (failed,) = entries(tmp_path / "run", e.RunFailed)
+    assert isinstance(failed.event, e.RunFailed) and failed.event.error.startswith("Fault: a ")
+    saved = entries(tmp_path / "run", e.CheckpointSaved)[-1]
+    assert isinstance(saved.event, e.CheckpointSaved) and saved.event.kind == "final"
+    assert saved.step == state_of(tmp_path / "run").step == trained
+    assert run(tmp_path / "run", config, resume=True) == 0
+    assert same_weights(tmp_path / "usual", tmp_path / "run")
