@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from functools import partial
 
 from engine.config.tree import RunConfig
 from engine.protocol.events import Activity, EpochCompleted, Paused, SampleRejected
@@ -142,13 +143,10 @@ class Loop:
         state = self._recorder.state
         if not self._train_state.stream.is_ready():
             self._recorder.update(doing="waiting for a batch")
+        draw = partial(self._train_state.draw, excluded=state.excluded_samples, give_up=self.supply.give_up)
         try:
-            with self.supply.between_steps():
-                drawn = self._halver.attempt(
-                    lambda: self._train_state.draw(
-                        state.accumulation, excluded=state.excluded_samples, give_up=self.supply.give_up
-                    )
-                )
+            with self.supply.kept():
+                drawn = self._halver.attempt(lambda: draw(state.accumulation))
         except DataGoneError as error:
             self.supply.wait(error)
             return None
@@ -160,7 +158,8 @@ class Loop:
         """Execute the step of the drawn batches; return `None` if it was undone."""
         plan = plan_for(self._train_state.progress, self._recorder.state, self._config)
         evidence = self._step_monitor.faults.forensics.capture(drawn.batches, plan)
-        pending = self._halver.attempt(lambda: self._train_state.train_step.run(drawn.batches, plan))
+        with self.supply.kept(self._halver.restore):
+            pending = self._halver.attempt(lambda: self._train_state.train_step.run(drawn.batches, plan))
         if pending is None:
             return None
         return self._times.launched(
@@ -204,7 +203,7 @@ class Loop:
     def _validate(self) -> bool:
         """Validate and record the result. Return False if the run is stopped, or the data cannot be reached."""
         try:
-            with self.supply.between_steps():
+            with self.supply.kept():
                 summary = self._checkpointer.validator.validate()
         except DataGoneError as error:
             self.supply.wait(error)

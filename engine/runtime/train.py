@@ -114,8 +114,7 @@ def _out_of_memory(error: Exception, opened: Sequence[OpenRun], recorder: RunRec
 
     `world` is the number of ranks, which share a batch.
 
-    After a validation a checkpoint is written. After a step none is, for its update may be half done: the last one
-    holds.
+    A checkpoint is written, unless an update may be half done: then the last one holds.
     """
     fits_none = isinstance(error, NoSampleFitsError)
     is_validation = fits_none or any(run.checkpointer.memory.validation_due for run in opened)
@@ -130,7 +129,7 @@ def _out_of_memory(error: Exception, opened: Sequence[OpenRun], recorder: RunRec
     )
     for run in opened:
         run.checkpointer.wait_for_checkpoints()
-        sentence += _saved_if_possible(run, recorder) if fits_none else ""
+        sentence += _saved_if_possible(run, recorder) if fits_none or run.loop.supply.can_be_saved else ""
     if not recorder.state.step:
         recorder.record_event(e.RunFailed(sentence))
         raise UserError(sentence) from error

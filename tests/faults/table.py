@@ -75,10 +75,9 @@ FAULTS: Final = (
         "runtime/test_guardian.py::test_where_nothing_helps_the_run_stops_with_a_diagnosis",
     ),
     Fault(
-        "an error of the task's own data or scores",
+        "an error of the task's own data, losses or scores",
         "a checkpoint of the last step, exit code 1, the traceback in `console.log`; `--resume` continues exactly",
-        "faults/test_task_errors.py::"
-        "test_an_error_of_the_task_between_two_steps_leaves_a_checkpoint_and_the_resume_is_exact",
+        "faults/test_task_errors.py::test_an_error_of_the_task_leaves_a_checkpoint_and_the_resume_is_exact",
     ),
     Fault(
         "a corrupt image",
@@ -167,7 +166,7 @@ FAULTS: Final = (
     ),
     Fault(
         "memory runs out in a step of one sample",
-        "one sentence with the numbers; exit code 2 at the first step, else 1, and `--resume` continues",
+        "one sentence with the numbers; exit code 2 at the first step, else a checkpoint and 1; `--resume` continues",
         "faults/test_halving.py::test_one_sample_that_does_not_fit_is_refused_at_the_first_step",
     ),
     Fault(

@@ -146,12 +146,13 @@ def test_one_sample_that_does_not_fit_is_refused_at_the_first_step(
 def test_one_sample_that_no_longer_fits_ends_the_run_which_resumes_with_small_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = small_config(training=STEPS, checkpoint={"every_steps": 2})
+    config = small_config(training=STEPS, checkpoint={"every_epochs": 0})
     with monkeypatch.context() as patched:
         shorten(patched, "backward", fits=0, at=5)
         assert run(tmp_path / "run", config) == 1
     (failed,) = entries(tmp_path / "run", e.RunFailed)
     assert isinstance(failed.event, e.RunFailed) and "of one sample (20.00 GiB more" in failed.event.error
+    assert state_of(tmp_path / "run").last_checkpoint == "step-00000005.pt"
     assert run(tmp_path / "run", config, resume=True) == 0
     state = state_of(tmp_path / "run")
     assert (state.batch_size, state.accumulation, state.step) == (1, 4, 8)

@@ -1,4 +1,4 @@
-"""An error of the task's own data or scores: nothing that was trained before it is lost."""
+"""An error of the task's own code: nothing that was trained before it is lost."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from engine.protocol import events as e
 from engine.training.data.spans import assemble
 from engine.training.loss_sum import Objective
+from engine.training.step import TrainStep
 from tests.faulty import entries, run, same_weights, state_of
 from tests.small import small_config
 
@@ -45,8 +46,22 @@ def break_validation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Objective, "outputs", outputs)
 
 
-@pytest.mark.parametrize(("break_task", "trained"), [(break_data, 3), (break_validation, 2)])
-def test_an_error_of_the_task_between_two_steps_leaves_a_checkpoint_and_the_resume_is_exact(
+def break_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raise an error in step 4, after forward and backward of its first batch."""
+    work: Callable[..., Any] = getattr(TrainStep, "_backward")  # noqa: B009
+    passes: list[Any] = []
+
+    def backward(step: TrainStep, *rest: Any) -> Any:
+        passes.append(work(step, *rest))
+        if len(passes) == 4:
+            raise Fault("a loss of the task")
+        return passes[-1]
+
+    monkeypatch.setattr(TrainStep, "_backward", backward)
+
+
+@pytest.mark.parametrize(("break_task", "trained"), [(break_data, 3), (break_validation, 2), (break_loss, 3)])
+def test_an_error_of_the_task_leaves_a_checkpoint_and_the_resume_is_exact(
     tmp_path: Path, break_task: Callable[[pytest.MonkeyPatch], None], trained: int
 ) -> None:
     config = small_config(training=STEPS, checkpoint=SPARSE, validation={"every_epochs": 1})

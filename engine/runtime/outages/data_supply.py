@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from engine.config.sections import DataConfig
@@ -37,19 +37,24 @@ class Supply:
         self._commands = commands
         self._settle = settle
         self.can_be_saved = False
-        """Whether the error that ended the training came between two steps, so that the state is that of the last."""
+        """Whether the error that ended the training left the state of the last step, as one in an update does not."""
         self._gone_since: float | None = None
         self._pause = 0.2
         self._held = 0.0
 
     @contextmanager
-    def between_steps(self) -> Generator[None]:
-        """Record all steps before an error of the block, which runs code of the task but changes no weights."""
+    def kept(self, restore: Callable[[], bool] = lambda: True) -> Generator[None]:
+        """Record all steps before an error of the block, and note whether it left the state of the last of them.
+
+        The block runs code of the task. `restore` undoes what it has done to the state, and returns whether it could.
+        """
         try:
             yield
         except Exception as error:  # of whatever kind: it is raised again
-            self._settle()
-            self.can_be_saved = not isinstance(error, DataGoneError)  # the training goes on after that one
+            with suppress(RuntimeError):  # after some errors a GPU does nothing any more
+                is_restored = restore()
+                self._settle()
+                self.can_be_saved = is_restored and not isinstance(error, DataGoneError)  # after that one it goes on
             raise
 
     @contextmanager

@@ -80,16 +80,22 @@ class BatchHalver:
 
     def _undo(self, smaller: tuple[int, int], text: str) -> None:
         """Restore the state before the step, and propose the smaller batch."""
-        train_state, train_step = self._train_state, self._train_state.train_step
+        train_step = self._train_state.train_step
         part = f"in {train_step.part}" if train_step.part else "while its data were prepared"
         gc.collect()  # an error may be in a cycle with the frames that it passed
-        is_restored = train_step.undo(self._footing)
-        set_random_state(self._random, train_state.device)
-        train_state.put_back(self._start, again=True)
+        is_restored = self.restore()
         message = self._announce(smaller, part, text)
         if not is_restored:
             self._roll_back(text)
         self._propose(smaller, message)
+
+    def restore(self) -> bool:
+        """Restore the state before the step. Return False if an update has begun, or buffers of the task changed."""
+        train_state = self._train_state
+        is_restored = train_state.train_step.undo(self._footing)
+        set_random_state(self._random, train_state.device)
+        train_state.put_back(self._start, again=True)
+        return is_restored
 
     def _announce(self, smaller: tuple[int, int], part: str, text: str) -> str:
         """Record that memory ran out, and what follows; return it in words."""
