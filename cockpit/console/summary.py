@@ -114,7 +114,7 @@ def _reached(outcome: RunSummary) -> str:
     state, best = outcome.state, outcome.best
     parts = [f"last loss {number(state.loss)}", f"gradient norm {number(state.grad_norm)}"]
     if best is None:
-        parts += [] if outcome.attached and not state.spec.score else ["never validated"]
+        parts += [f"no best {escape_control(state.spec.score_title)} yet"] if state.spec.score else []
     else:
         parts += [
             f"{escape_control(state.spec.score_title)} {number(state.score)}",

@@ -87,7 +87,7 @@ def test_the_status_of_an_own_loop_says_how_its_program_goes_on(
     assert "to go on: start train.py again with Cockpit(..., resume=True)" in lines
     assert f"last checkpoint: {finished}/checkpoints/step-00000012.pt" in lines
     assert "12 steps, in epoch 1, lr" in lines
-    assert "--resume" not in lines and "never validated" not in lines and "diagnose" not in lines
+    assert "--resume" not in lines and "no best" not in lines and "diagnose" not in lines
     started = said(capsys, "events", str(finished)).splitlines()[0]
     assert started.endswith("114 parameters")
 

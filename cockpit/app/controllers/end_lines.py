@@ -29,9 +29,11 @@ def end_lines(session: Session, ending: RunResult) -> list[str]:
     end = session.end or End("failed" if failed else "ended", "", None)
     if ending.error:
         end = replace(end, why=escape_control(ending.error))
+    score = session.spec.score_title
+    reached = f"best {score} {best.score:.4f} at step {best.step}" if best else f"no best {score}" if score else ""
     parts = [
         f"{'✗' if failed else '✓'} {end.said}",
-        f"best {session.spec.score_title} {best.score:.4f} at step {best.step}" if best else "never validated",
+        *filter(None, [reached]),
         "q leaves",
     ]
     if (attached := session.origin.attached) is not None:
