@@ -21,7 +21,7 @@ from tests.adapters.test_optimizer_hooks import OPTIMIZERS
 def test_on_a_device_an_update_without_gradients_or_with_sparse_ones_is_as_any_other(
     fused: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(GradientReader, "is_on_host", property(lambda self: False))
+    monkeypatch.setattr(GradientReader, "is_read_now", property(lambda self: False))
     table = nn.Embedding(6, 3, sparse=not fused)
     options: dict[str, Any] = {"fused": True} if fused else {}
     optimizer = torch.optim.SGD(table.parameters(), lr=0.5, **options)
@@ -45,7 +45,7 @@ def test_on_a_device_the_clip_of_the_program_does_not_hide_which_gradient_was_ba
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its clip makes every gradient NaN if one is; a fused update is judged by the parts of the network."""
-    monkeypatch.setattr(GradientReader, "is_on_host", property(lambda self: False))
+    monkeypatch.setattr(GradientReader, "is_read_now", property(lambda self: False))
     model = network()
     optimizer = OPTIMIZERS[name](model.parameters())
     hooks = hooks_on(model, optimizer)

@@ -25,7 +25,8 @@ from engine.protocol.events import Status
 from engine.runtime.host.interrupt import Interrupt
 from tests.adapters.own_loop import Training, entries, events, rows, send, weights
 from tests.adapters.small_network import backward, hooks_on, network
-from tests.adapters.test_program import TRAIN, Steering, script
+from tests.adapters.test_program import TRAIN
+from tests.adapters.watched_program import Steering, script
 
 
 def norm_of(histogram: Histogram | None) -> float:

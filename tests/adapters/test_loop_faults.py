@@ -61,7 +61,7 @@ def test_on_an_accelerator_the_fault_is_named_one_step_late(
     runs: Path, place: str, said: tuple[str, str, str], last: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No step waits for the verdict, so the network is repeated before the next update: the weights are the same."""
-    monkeypatch.setattr(GradientReader, "is_on_host", property(lambda self: False))
+    monkeypatch.setattr(GradientReader, "is_read_now", property(lambda self: False))
     monkeypatch.setattr(StepReplay, "can_fork", property(lambda self: False))
     training = Training(shuffle=False)
     training.model = nn.Sequential(nn.Linear(4, 16), Root(), nn.BatchNorm1d(16), nn.Linear(16, 2))

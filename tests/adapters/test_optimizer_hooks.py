@@ -68,7 +68,7 @@ def test_a_non_finite_step_changes_no_weight_moment_or_counter(
 ) -> None:
     """All later steps are those of a training that never saw the batch."""
     if on_device:
-        monkeypatch.setattr(GradientReader, "is_on_host", property(lambda self: False))
+        monkeypatch.setattr(GradientReader, "is_read_now", property(lambda self: False))
     model = network()
     optimizer = OPTIMIZERS[name](model.parameters())
     hooks = hooks_on(model, optimizer)
@@ -96,7 +96,7 @@ def test_a_state_that_is_read_or_replaced_after_a_non_finite_step_is_not_mixed_w
 ) -> None:
     """A checkpoint holds the counters before that step, and a rollback from it is not changed by a late verdict."""
     if on_device:
-        monkeypatch.setattr(GradientReader, "is_on_host", property(lambda self: False))
+        monkeypatch.setattr(GradientReader, "is_read_now", property(lambda self: False))
     model = network()
     optimizer = OPTIMIZERS[name](model.parameters())
     hooks_on(model, optimizer)
@@ -134,7 +134,7 @@ def test_running_statistics_stay_those_before_a_non_finite_step(
 ) -> None:
     """One batch with a NaN would make the network useless in evaluation for ever."""
     if on_device:
-        monkeypatch.setattr(GradientReader, "is_on_host", property(lambda self: False))
+        monkeypatch.setattr(GradientReader, "is_read_now", property(lambda self: False))
     model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     hooks = hooks_on(model, optimizer)

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import os
-import queue
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from cockpit.session.session import Session
-from engine.adapters.child.link import GONE, Link
 from engine.adapters.programs.command import Program, command_of
 from engine.adapters.programs.program import run_program
 from engine.errors import UserError
 from engine.journal.disk.new_run import create_run
 from engine.journal.reader import JournalReader
-from engine.journal.sender import Sender
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.commands import Command
 from engine.protocol.events import Activity, Status
 from engine.runtime.host.interrupt import Interrupt
 from tests.adapters.own_loop import entries, events, rows, state_of
+from tests.adapters.watched_program import Steering, holds, script
 
 TRAIN = """
 import sys, time, torch
@@ -57,46 +54,6 @@ print("finite")
 def directory(tmp_path: Path) -> Path:
     """Return the directory of a new run."""
     return create_run(tmp_path / "runs", "one")
-
-
-def script(folder: Path, text: str, name: str = "train.py") -> str:
-    """Write a program and return its path."""
-    path = folder / name
-    path.write_text(text)
-    return str(path)
-
-
-def holds(directory: Path, condition: Callable[..., bool]) -> bool:
-    """Return whether a condition on the newest state holds; False before there is a state."""
-    try:
-        return condition(state_of(directory))
-    except (UserError, AssertionError):  # the journal is not there yet
-        return False
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait until a condition holds."""
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-class Steering(threading.Thread):
-    """Sends commands, each when its condition on the newest state holds."""
-
-    def __init__(self, directory: Path, plan: list[tuple[Callable[..., bool], Command]]) -> None:
-        super().__init__(daemon=True)
-        self._directory = directory
-        self._plan = plan
-
-    def run(self) -> None:
-        """Wait for each condition in turn, and send its command."""
-        for condition, command in self._plan:
-            while not holds(self._directory, condition):
-                time.sleep(0.02)
-            with closing(Sender(self._directory)) as sender:
-                sender.send(command, "test")
 
 
 def test_an_untouched_program_is_watched_steered_and_stopped(tmp_path: Path, directory: Path) -> None:
@@ -224,138 +181,6 @@ from engine.journal.disk.new_run import create_run
 directory = create_run(Path(sys.argv[2]) / "runs", "one")
 run_program(Program(command_of([sys.argv[1], "400", "0.005"]), directory), Interrupt())
 """
-
-
-RANKS = """
-import os, time, torch, torch.distributed as dist
-from torch import nn
-dist.init_process_group("gloo")
-torch.set_num_threads(1)
-torch.manual_seed(0)
-model = nn.parallel.DistributedDataParallel(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)))
-optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
-rank, steps = dist.get_rank(), 0
-torch.manual_seed(rank)
-try:
-    while steps < 100_000:
-        x = torch.randn(8, 4)
-        if steps == 8 and rank == 1:
-            x[0] = float("nan")
-        loss = nn.functional.cross_entropy(model(x), torch.randint(2, (8,)))
-        optimizer.zero_grad()
-        loss.backward()
-        if steps == 6:
-            model.module[2].bias.grad[0] = float("nan")
-        steps += 1
-        optimizer.step()
-        time.sleep(0.005)
-finally:
-    with open(f"{os.environ['OUT']}{rank}", "w") as out:
-        print(steps, [p.tolist() for p in model.parameters()], file=out)
-"""
-
-
-@pytest.mark.slow
-def test_ranks_started_by_torchrun_are_steered_together(
-    tmp_path: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each rank leaves out a step that is not finite in one, and all obey each command after the same step."""
-    monkeypatch.setenv("OUT", str(tmp_path / "rank"))
-    torchrun = Path(sys.executable).parent / "torchrun"
-    command = command_of(["--", str(torchrun), "--nproc-per-node", "2", script(tmp_path, RANKS)])
-    plan: list[tuple[Callable[..., bool], Command]] = [
-        (lambda state: state.step >= 12, c.ScaleLr(0.5)),
-        (lambda state: state.lr == 0.005, c.SetGradientClip(0.01)),
-        (lambda state: state.gradient_clip == 0.01, c.RunSteps(3)),
-        (lambda state: state.activity is Activity.PAUSED, c.SetLr(0.002)),
-        (lambda state: state.activity is Activity.PAUSED and state.lr == 0.002, c.Resume()),
-        (lambda state: state.activity is Activity.RUNNING and state.lr == 0.002, c.AddNote("together")),
-        (lambda state: state.activity is Activity.RUNNING and state.lr == 0.002, c.Stop()),
-    ]
-    Steering(directory, plan).start()
-    assert run_program(Program(command, directory), Interrupt()) == 0
-    state = state_of(directory)
-    assert state.activity is Activity.FINISHED
-    first, second = events(directory, e.StepSkipped)
-    assert first.modules == ("2.bias",) and "0.weight" in second.modules
-    answers = [entry for entry in entries(directory) if entry.command_id]
-    assert [entry.status for entry in answers] == [Status.APPLIED] * len(plan)
-    assert answers[3].step == answers[2].step + 3, "three granted steps, and no more"
-    ends = [(tmp_path / f"rank{rank}").read_text() for rank in range(2)]
-    assert ends[0] == ends[1], "the same number of steps, and the same weights"
-    assert ends[0].startswith(f"{state.step} [") and "nan" not in ends[0]
-
-
-@pytest.fixture
-def program_of_ranks(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Callable[..., Link]]:
-    """Return a function that connects a process of a program: its rank, and how many there are, here and in all."""
-    started: queue.Queue[tuple[str, subprocess.Popen[bytes]]] = queue.Queue()
-
-    def start(_: Program, address: str) -> subprocess.Popen[bytes]:
-        child = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
-        started.put((address, child))
-        return child
-
-    monkeypatch.setattr("engine.adapters.programs.program.start_child", start)
-    program = Program(command_of(["--", "cat"]), directory)
-    running = threading.Thread(target=run_program, args=(program, Interrupt()))
-    running.start()
-    address, process = started.get(timeout=30)
-    links: list[Link] = []
-
-    def connect(rank: int, *, nearby: int = 2) -> Link:
-        about = {"device": "cpu", "threads": 1, "parameters": 1, "rates": [0.1]}
-        link = Link(address, {"rank": rank, "world": 2, "nearby": nearby, **about})
-        links.append(link)
-        return link
-
-    yield connect
-    for link in links:
-        link.close()
-    assert process.stdin is not None
-    process.stdin.close()
-    running.join(30)
-
-
-def test_ranks_hold_at_the_step_that_rank_0_announces(program_of_ranks: Callable[..., Link], directory: Path) -> None:
-    with ThreadPoolExecutor() as pool:
-        first, second = pool.map(program_of_ranks, (0, 1))
-        assert first.control["together"] and second.control["together"]
-        with closing(Sender(directory)) as sender:
-            sender.send(c.ScaleLr(0.5), "test")
-        until(lambda: first.is_asked)
-        first.hold_next(4)
-        assert second.hold_at == 4, "it has heard of the hold before rank 0 goes on"
-        waiting = pool.submit(second.at_boundary, 4)
-        here = first.at_boundary(4)
-        there = waiting.result(30)
-    assert here is not None and there is not None
-    assert (here["lr_scale"], there["lr_scale"]) == (0.5, 0.5) and not (first.hold_at or second.hold_at)
-
-
-def test_a_rank_that_holds_goes_on_when_rank_0_has_ended(program_of_ranks: Callable[..., Link]) -> None:
-    with ThreadPoolExecutor() as pool:
-        first, second = pool.map(program_of_ranks, (0, 1))
-        waiting = pool.submit(second.at_boundary, 4)
-        first.close()
-        control = waiting.result(30)
-    assert control is not None and control["activity"] == Activity.RUNNING.value
-
-
-def test_all_ranks_let_go_after_a_fault_of_the_cockpit_in_one(program_of_ranks: Callable[..., Link]) -> None:
-    """One alone would train with another learning rate than the rest."""
-    with ThreadPoolExecutor() as pool:
-        first, second = pool.map(program_of_ranks, (0, 1))
-        second.say({"detached": "ValueError()"})
-        until(lambda: first.is_asked)
-        control = first.at_boundary(4)
-    assert control is not None and control["activity"] == GONE
-
-
-def test_ranks_of_other_machines_are_out_of_reach(program_of_ranks: Callable[..., Link], directory: Path) -> None:
-    link = program_of_ranks(0, nearby=1)
-    assert not link.control["together"]
-    until(lambda: holds(directory, lambda state: "other machines" in state.spec.why_unsupported(c.Pause.op)))
 
 
 OWN = """

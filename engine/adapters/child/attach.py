@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from ...errors import UserError
 from ..hooks import patches
 from ..hooks.gradients.parameter_names import ParameterNames
 from ..hooks.optimizer_hooks import OptimizerHooks
-from ..hooks.optimizers.wrapped_optimizers import updating
+from ..hooks.optimizers.wrapped_optimizers import have_all_of, updating
 from ..hooks.survive import Survive, say, untraced
 from ..hooks.update import Update
 from ..hooks.weight_norms import WeightNorms
@@ -88,21 +89,25 @@ class _Attachment:
             self._is_off = True
             return
         with self._survive:  # the user's program must run as without the cockpit
-            self._take_up(optimizer)
+            if self._hooks.in_step and have_all_of(self._hooks.readers, optimizer):  # inside another, as of ZeRO
+                self._known[id(optimizer)] = ref(optimizer)
+            else:
+                self._take_up(optimizer)
 
     def _take_up(self, optimizer: torch.optim.Optimizer) -> None:
         inner = updating(optimizer)
         self._known = {key: found for key, found in self._known.items() if found() is not None}
         self._known |= {id(one): ref(one) for one in (optimizer, *inner)}
-        is_named = self._search.name_networks(optimizer)
-        for one in inner:
-            self._hooks.watch(one)
-        if self._link is None:
-            self._main.become(inner[-1])
+        is_named, is_first = self._search.name_networks(optimizer), self._link is None
+        if self._link is None:  # first of all: what follows may have a fault to report
             self._link = Link(self._address, self._hello(inner[-1]))
             self._is_together = self._link.control["together"]
-            self._adopt(self._link.control)
             atexit.register(self._end)
+        for one in inner:
+            self._hooks.watch(one)
+        if is_first:
+            self._main.become(inner[-1])
+            self._adopt(self._link.control)
         if is_named:
             self._link.say({"layers": self._hooks.layers.layer_names()})
 
@@ -193,10 +198,11 @@ class _Attachment:
     # --- end ------------------------------------------------------------------------------
 
     def _give_up(self, error: Exception) -> None:
-        """Leave the program alone after a fault of the cockpit, and say so in both logs."""
-        say(f"detached after a fault of its own, the program goes on: {error!r}")
+        """Leave the program alone after a fault of the cockpit, or as it cannot be watched; say so in both logs."""
+        why = f": {error}" if isinstance(error, UserError) else f" after a fault of its own: {error!r}"
+        say(f"detached, the program goes on{why}")
         if self._link is not None:
-            self._link.say({"detached": repr(error)})
+            self._link.say({"detached": why})
         self.let_go()
 
     def make_way(self, elsewhere: str) -> str:

@@ -52,11 +52,17 @@ class OptimizerHooks(UpdateJudge):
         self._is_removed = self._is_bare = self._in_hook = False
 
     def watch(self, optimizer: torch.optim.Optimizer) -> None:
-        """Put the hooks on `optimizer`. Raises TypeError unless it is a torch optimizer."""
+        """Put the hooks on `optimizer`.
+
+        Raises TypeError unless it is a torch optimizer, and UserError if its parameters cannot be read.
+        """
         if id(optimizer) in self._watched:
             return
         watched = WatchedOptimizer(optimizer, self._names)
         self._watched[id(optimizer)] = watched
+        watched.reader.refresh()
+        if watched.reader.is_divided:
+            self.layers.refuse("each process has a part of it only")
         self._early_clip.give_to(watched, self.layers)
         self.buffers.take_up_new()
         watched.put_hooks(self._before, self._after, self._before_state)

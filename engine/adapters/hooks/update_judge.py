@@ -179,7 +179,7 @@ class UpdateJudge:
     def _has_bad_loss(self) -> bool:
         """Return whether a loss of the step decides against its update."""
         losses, self._unjudged = self._unjudged, []
-        return not all(map(math.isfinite, losses)) and self._is_loss_known
+        return self._is_loss_known and not all(map(math.isfinite, losses))
 
     @property
     def _is_loss_known(self) -> bool:

@@ -158,8 +158,8 @@ class _Supervised:
         elif "at" in message:
             connection.say({"go": self._processes.await_decision(connection) or self._live.control})
 
-    def _note_detached(self, fault: str) -> None:
-        sentence = f"the cockpit detached itself from the program after a fault of its own: {fault}"
+    def _note_detached(self, why: str) -> None:
+        sentence = f"the cockpit detached itself from the program{why}"
         self._run.record(e.AlertRaised("detached", sentence, "see console.log"))
         if self._processes.are_together:  # the others would train with another rate than this process
             self._is_broken = True

@@ -9,6 +9,7 @@ from itertools import compress
 import torch
 from torch import Tensor
 
+from .divided_gradients import DividedGradients, divided_among
 from .gradient_norms import Norms
 from .gradient_squares import dense, dtype_of_norms, squares_of
 from .parameter_names import ParameterNames
@@ -33,16 +34,20 @@ class GradientReader:
         self._part_of: list[str] = []
         self._looks: dict[tuple[bool, ...], list[str]] = {}
         self._dtype: torch.dtype | None = None
+        self._divided: DividedGradients | None = None
 
     def refresh(self) -> bool:
-        """Read the parameter groups again if they changed. Return whether all parameters are in host memory."""
+        """Read the parameter groups again if they changed. Return `is_read_now`.
+
+        Raises UserError if the processes divide the network in a way that leaves some without a part.
+        """
         try:  # lists compare the identity of their items first
             is_same = [group["params"] for group in self._optimizer.param_groups] == self._held
         except RuntimeError:  # another tensor in the same place, which has no single truth value
             is_same = False
         if not is_same:
             self._read_groups()
-        return self.is_on_host
+        return self.is_read_now
 
     def _read_groups(self) -> None:
         self._held = [group["params"][:] for group in self._optimizer.param_groups]
@@ -53,14 +58,24 @@ class GradientReader:
         self._dtype = dtype_of_norms(self.parameters)
         self._looks.clear()
         self._look()
+        self._divided = divided_among(self.parameters, self._names.models.values())
 
     @property
-    def is_on_host(self) -> bool:
-        """Whether all parameters are in host memory, where reading a number costs no synchronization."""
-        return not self.parameters or self.parameters[0].is_cpu
+    def is_read_now(self) -> bool:
+        """Whether all parameters are in host memory, where reading a number costs no synchronization, or divided."""
+        return not self.parameters or self.parameters[0].is_cpu or self.is_divided
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether the processes of the training divide the parameters among them."""
+        return self._divided is not None
 
     def read(self) -> Norms:
-        """Return the norms of the gradients in host memory, and the names of the non-finite ones."""
+        """Return the norms of the gradients, and the names of the non-finite ones, if `is_read_now`."""
+        if self._divided is not None:
+            squares = self._divided.squares()
+            bad = tuple(map(self.name_of, compress(self.parameters, (not math.isfinite(one) for one in squares))))
+            return Norms(squares, math.nan if bad else math.sqrt(sum(squares)), bad, self._parts)
         squares = None
         for parameter in self._absent:
             if parameter.grad is not None:
@@ -101,8 +116,10 @@ class GradientReader:
         return Norms(part_of=self._part_of, total=math.nan, late=together)
 
     def weight_norms(self) -> dict[str, float]:
-        """Return the L2 norm of the weights of each part."""
+        """Return the L2 norm of the weights of each part; of a divided network none, as this process has no whole."""
         sums: dict[str, float] = {}
+        if self.is_divided:
+            return sums
         squares = squares_of([p.detach() for p in self.parameters], self._dtype)
         for square, part in zip(squares or (), self._parts, strict=squares is not None):
             sums[part] = sums.get(part, 0.0) + square

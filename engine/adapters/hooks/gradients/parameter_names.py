@@ -12,7 +12,7 @@ _DIVIDED = 8
 """A part is divided further if it holds more than this share of all parameters: one in eight."""
 _MOST_NAMED = 8
 """Maximum number of parameters that a sentence names."""
-WRAPPERS = ("_orig_mod", "module")
+WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module")
 """The name of the network in the wrappers of `torch.compile` and of data parallelism."""
 
 

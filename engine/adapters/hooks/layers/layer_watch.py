@@ -36,6 +36,7 @@ class LayerWatch:
         self._probe: LayerProbe | None = None
         self._taker: HistogramTaker | None = None
         self._is_measured = False
+        self._refusal = ""
         self._interval = MeasureInterval(every)
         self._step_is(0)
 
@@ -44,6 +45,11 @@ class LayerWatch:
         self.remove()
         self._interval.fix(every)
         self._step_is(self._num_steps)
+
+    def refuse(self, reason: str) -> None:
+        """Measure nothing, for this reason."""
+        self._refusal = reason
+        self.measure_every(0)
 
     @property
     def _num_steps(self) -> int:
@@ -111,6 +117,8 @@ class LayerWatch:
 
     def request_histogram(self, layer: str) -> str:
         """Take histograms of `layer` at the next step; return why that is impossible, or an empty string."""
+        if self._refusal:
+            return self._refusal
         taker = self._taker or HistogramTaker(self._networks())
         if reason := taker.request(layer):
             return reason

@@ -16,11 +16,13 @@ import torch
 from torch import Tensor
 
 from ....protocol.record import record
+from ..gradients.divided_gradients import whole
 from ..gradients.gradient_norms import Norms
 from ..gradients.gradient_reader import GradientReader
 from ..gradients.parameter_names import ParameterNames
 from ..layers.layer_watch import LayerWatch
 from .device_undo import DeviceUndo, StateBefore
+from .wrapped_optimizers import held_by
 
 _FILE: Final = torch.optim.Optimizer.profile_hook_step.__code__.co_filename
 """The file of torch's wrapper around `step`, which calls the hooks."""
@@ -79,7 +81,7 @@ class WatchedOptimizer:
         self._rates: list[Any] | None = None
         self._hidden: list[tuple[Tensor, Tensor | None]] | None = None
         self._groups: list[dict[str, Any]] = []
-        self._before: StateBefore | None = None
+        self._before: list[StateBefore] = []
         self.may_nest = sum("step" in vars(kind) for kind in type(optimizer).__mro__) > 2  # that of torch is one
         """Whether the optimizer's `step` may call that of a base class, with hooks of its own."""
         self._backup: tuple[list[Tensor], Mapping[str, Any]] | None = None
@@ -127,11 +129,14 @@ class WatchedOptimizer:
 
     def note_clip(self, total_norm: Tensor) -> None:
         """Keep what the user's own clip would hide."""
-        if not self.reader.is_on_host:
+        if not self.reader.is_read_now:
             self.clip = Clip(norms=self.reader.read_on_device())
-            return
-        norm = float(total_norm)
-        self.clip = Clip(norm, () if math.isfinite(norm) else self.reader.bad_names(self.reader.parameters))
+        elif self.reader.is_divided:  # whatever the norm is, all processes read: each of them may have another one
+            norm, before = whole(total_norm), self.reader.read()
+            self.clip = Clip(before.total if norm is None else norm, before.bad)
+        else:
+            norm = float(total_norm)
+            self.clip = Clip(norm, () if math.isfinite(norm) else self.reader.bad_names(self.reader.parameters))
 
     def set_rates(self, rate: LearningRate) -> None:
         """Set each group's learning rate to the one in force."""
@@ -155,7 +160,9 @@ class WatchedOptimizer:
         if self._hidden is None:
             self._hidden = [(p, p.grad) for p in self.reader.parameters]
             self._groups = [_without_parameters(group) for group in self.optimizer.param_groups]
-            self._before = StateBefore(self.optimizer, self.reader.parameters) if is_foreign else None
+            if is_foreign:
+                self._before = [StateBefore(self.optimizer, self.reader.parameters)]
+                self._before += [StateBefore(one, ()) for one in held_by(self.optimizer)]
         for parameter in self.reader.parameters:
             if parameter.grad is not None:
                 parameter.grad = torch.zeros_like(parameter.grad) if is_foreign else None
@@ -218,9 +225,9 @@ class WatchedOptimizer:
             parameter.grad = grad
         for group, values in zip(self.optimizer.param_groups, self._groups, strict=False):
             group.update(values)
-        before, self._before = self._before, None
-        if before is not None:
-            before.restore()
+        before, self._before = self._before, []
+        for one in before:
+            one.restore()
         if self._backup is not None:
             self._restore_backup(*self._backup)
 

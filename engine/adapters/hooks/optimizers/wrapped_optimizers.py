@@ -15,13 +15,24 @@ def updating(optimizer: torch.optim.Optimizer) -> list[torch.optim.Optimizer]:
 
     Wrappers, such as those of accelerate, Lookahead and SAM, often have no hooks, or never call their own `step`.
     """
-    inner: list[torch.optim.Optimizer] = []
-    for value in getattr(optimizer, "__dict__", {}).values():
-        held = value if isinstance(value, list | tuple) else (value,)
-        inner += [one for one in held if isinstance(one, torch.optim.Optimizer) and one is not optimizer]
+    inner = held_by(optimizer)
     if inner and _parameters_of(optimizer) <= frozenset().union(*map(_parameters_of, inner)):
         return [last for one in inner for last in updating(one)]
     return [optimizer]
+
+
+def held_by(optimizer: torch.optim.Optimizer) -> list[torch.optim.Optimizer]:
+    """Return the optimizers that are attributes of `optimizer`, or in its lists."""
+    found: list[torch.optim.Optimizer] = []
+    for value in getattr(optimizer, "__dict__", {}).values():
+        held = value if isinstance(value, list | tuple) else (value,)
+        found += [one for one in held if isinstance(one, torch.optim.Optimizer) and one is not optimizer]
+    return found
+
+
+def have_all_of(readers: Iterable[GradientReader], optimizer: torch.optim.Optimizer) -> bool:
+    """Return whether the `readers` have all parameters of `optimizer`, as those of one that holds it do."""
+    return _parameters_of(optimizer) <= {id(parameter) for reader in readers for parameter in reader.parameters}
 
 
 def _parameters_of(optimizer: torch.optim.Optimizer) -> frozenset[int]:
