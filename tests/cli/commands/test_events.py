@@ -179,6 +179,11 @@ def test_following_goes_on_in_a_journal_that_its_writer_put_back(runs_dir: Path)
     assert program.returncode == 0 and rest == ""
 
 
+def test_a_time_without_news_is_refused_if_nothing_is_followed(call: Call, live: JournalWriter) -> None:
+    with pytest.raises(UserError, match="--idle-timeout has no effect without --follow"):
+        call("events", "live", "--idle-timeout", "5")
+
+
 def test_following_ends_after_a_time_without_news(call: Call, live: JournalWriter) -> None:
     live.record_event(1, e.NoteAdded("before"))
     live.flush()

@@ -87,6 +87,13 @@ def test_tail_prints_the_newest_rows(call: Call, recorded: JournalWriter) -> Non
         call("metrics", "--tail", "2", "--around", "7")
 
 
+@pytest.mark.parametrize("words", [("--window", "0"), ("--tail", "3", "--window", "2"), ("--idle-timeout", "5")])
+def test_an_option_without_the_one_that_it_belongs_to_is_refused(call: Call, words: tuple[str, ...]) -> None:
+    needed = "--follow" if "--idle-timeout" in words else "--around"
+    with pytest.raises(UserError, match=f"has no effect without {needed}: add {needed}, or leave out {words[-2]}"):
+        call("metrics", *words)
+
+
 def test_around_a_step_without_neighbours_prints_the_head_only(call: Call, recorded: JournalWriter) -> None:
     assert call("metrics", "--around", "500", "--keys", "lr")[1].split() == ["step", "lr"]
     assert json.loads(call("metrics", "--around", "500", "--json", "--keys", "lr")[1]) == {"step": [], "lr": []}

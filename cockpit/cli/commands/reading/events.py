@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from cockpit.cli.output import entry_to_json, print_json, print_lines
+from cockpit.cli.parser import check_needed
 from cockpit.session.incidents.incidents import Incidents
 from cockpit.text.event_text import sentence
 from cockpit.text.format import escape_control
@@ -27,6 +28,7 @@ def run_events(arguments: argparse.Namespace) -> int:
 
     The exit code is 3 if --idle-timeout ended it.
     """
+    check_needed(arguments, "--idle-timeout", "--follow")
     kinds = checked_kinds(arguments.kind)
     path = find_run(arguments.runs_dir, arguments.run)
     with closing(JournalReader(path)) as reader:

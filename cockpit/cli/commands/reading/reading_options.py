@@ -47,7 +47,7 @@ def add_readers(commands: Any) -> None:
     metrics = reader(commands, "metrics", about)
     metrics.add_argument("--keys", type=key_list, metavar="A,B", help="these metrics only, such as loss/total,val/loss")
     metrics.add_argument("--around", type=natural, metavar="STEP", help="only the steps around STEP")
-    metrics.add_argument("--window", type=natural, default=10, metavar="N", help="N steps on each side of STEP (10)")
+    metrics.add_argument("--window", type=natural, metavar="N", help="N steps on each side of STEP (10)")
     metrics.add_argument("--follow", action="store_true", help="print each new step and validation until the run ends")
     metrics.add_argument("--tail", type=natural, metavar="N", help="only the newest N steps (all)")
     _add_idle_timeout(metrics)
