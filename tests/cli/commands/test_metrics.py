@@ -18,6 +18,7 @@ from engine.errors import UserError
 from engine.journal.task_meta import layer_metric
 from engine.journal.writer import JournalWriter
 from tests.cli.conftest import Call
+from tests.recorded import damage_table
 from tests.recorded_layers import record_layers
 
 
@@ -197,6 +198,26 @@ def test_following_refuses_what_it_cannot_print(call: Call, recorded: JournalWri
 def test_following_ends_after_a_time_without_news(call: Call, recorded: JournalWriter) -> None:
     code, printed = call("metrics", "live", "--follow", "--json", "--tail", "1", "--idle-timeout", "0.1")
     assert (code, _lines(printed)) == (3, [{"kind": "step", "step": 20, "loss/total": 0.05, "lr": 5e-6}])
+
+
+def test_following_an_ended_run_with_damaged_rows_is_one_sentence(
+    call: Call, runs_dir: Path, recorded: JournalWriter
+) -> None:
+    recorded.close()
+    damage_table(runs_dir / "live", "steps")
+    with pytest.raises(UserError, match="malformed; move it out of the run's directory"):
+        call("metrics", "live", "--follow", "--json")
+
+
+def test_following_a_journal_that_no_process_mends_ends(
+    call: Call, runs_dir: Path, recorded: JournalWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cockpit.session.session._HALF_MADE_SECONDS", 0)
+    monkeypatch.setattr("cockpit.cli.followed_run._PATIENCE", 0)
+    recorded.close()
+    damage_table(runs_dir / "live", "sessions")
+    with pytest.raises(UserError, match="malformed; move it out of the run's directory"):
+        call("metrics", "live", "--follow", "--json")
 
 
 def test_following_goes_on_with_a_run_that_goes_back(call: Call, recorded: JournalWriter) -> None:

@@ -95,6 +95,8 @@ def open_runs(directories: Sequence[Path]) -> list[ComparedRun]:
         for path, name in zip(directories, names, strict=True):
             runs.append(ComparedRun(path, name if names.count(name) == 1 else str(path)))
             runs[-1].poll()
+            if runs[-1].curves.failure:
+                raise UserError(runs[-1].curves.failure)
     except UserError:
         for run in runs:
             run.close()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 import main
 from tests.panels.comparing.pairs import record_pair
+from tests.recorded import damage_table
 
 
 @pytest.fixture(scope="module")
@@ -88,13 +87,6 @@ def test_a_run_whose_rows_are_damaged_is_refused(
 ) -> None:
     for name in ("base", "other_run"):
         shutil.copytree(runs_dir / name, tmp_path / name)
-    journal = tmp_path / "base" / "run.sqlite"
-    with closing(sqlite3.connect(journal)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'steps'").fetchone()
-        (size,) = connection.execute("PRAGMA page_size").fetchone()
-    with journal.open("r+b") as file:
-        file.seek((page - 1) * size)
-        file.write(b"\xff" * size)
+    damage_table(tmp_path / "base", "steps")
     assert compare(tmp_path, "base", "other_run", "--keys", "lr") == 2
     assert "base/run.sqlite: database disk image is malformed" in capsys.readouterr().err
