@@ -28,7 +28,7 @@ def test_the_text_has_values_curves_differences_and_interventions(
     before = {str(path): path.read_bytes() for path in runs_dir.rglob("*") if path.is_file()}
     assert compare(runs_dir, "base", "other_run", "--keys", "loss/total", "--x", "epoch") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:2] == ["base: finished at step 120", "other_run: running at step 60, branch of base at step 0"]
+    assert lines[:2] == ["base: finished at step 120", "other_run: failed at step 60, branch of base at step 0"]
     assert lines[3].split() == ["loss/total", "last", "min", "max", "points"]
     assert [line.split()[0] for line in lines[4:6]] == ["base", "other_run"]
     assert "─ loss/total ─" in lines[6] and " epoch " in lines[6] and max(map(len, lines)) <= 80
@@ -47,6 +47,7 @@ def test_json_has_all_of_it_for_programs(runs_dir: Path, capsys: pytest.CaptureF
     found = json.loads(capsys.readouterr().out)
     assert [run["run"] for run in found["runs"]] == ["base", "other_run"]
     assert found["runs"][1]["parent"]["run"] == "base"
+    assert [run["state"] for run in found["runs"]] == ["finished", "failed"], "the process of the second one left"
     assert found["x"] == "samples" and found["metrics"]["lr"]["base"]["x"][:2] == [4.0, 8.0]
     assert len(found["metrics"]["lr"]["other_run"]["values"]) == 60
     assert found["metrics"]["val/loss"]["other_run"]["step"] == [60]
