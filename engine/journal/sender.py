@@ -10,7 +10,7 @@ from pathlib import Path
 from engine.errors import UserError
 from engine.journal.disk.open_files import identity_of
 from engine.journal.reader import Entry, JournalReader
-from engine.journal.sessions import newest_session
+from engine.journal.sessions import newest_session, why_unread
 from engine.journal.store import journal_file, open_writable, storable
 from engine.protocol import wire
 from engine.protocol.commands import Command
@@ -71,9 +71,7 @@ def _insert(connection: sqlite3.Connection, path: Path, actor: str, body: str) -
     session = newest_session(connection)
     if session is None or not session.is_alive():
         connection.execute("ROLLBACK")
-        raise UserError(
-            f"the run {journal_file(path).parent.name!r} is not running, so no process would read the command"
-        )
+        raise UserError(why_unread(journal_file(path).parent.name, session))
     cursor = connection.execute("INSERT INTO commands VALUES (NULL, ?, ?, ?)", (time.time(), storable(actor), body))
     number = cursor.lastrowid
     connection.execute("COMMIT")

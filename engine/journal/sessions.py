@@ -60,6 +60,14 @@ class WriterSession:
         return self.ended is None and self.age < STALE_SECONDS and self.process_exists()
 
 
+def why_unread(run: str, session: WriterSession | None) -> str:
+    """Return why no process would read a command to the run whose newest session is not alive."""
+    if session is None or session.ended is not None or not session.process_exists():
+        return f"the run {run!r} is not running, so no process would read the command"
+    silent = f"process {session.pid} on {session.host} has been silent for {session.age:.0f} s"
+    return f"the run {run!r} does not read commands now: {silent}; continue it if it is suspended, or try again later"
+
+
 def begin_session(connection: sqlite3.Connection) -> int:
     """Register this process as the journal's writer and return the session's id. The run is starting or resuming."""
     now = time.time()
