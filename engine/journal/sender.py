@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engine.errors import UserError
 from engine.journal.disk.open_files import identity_of
+from engine.journal.disk.schema import mend_of
 from engine.journal.reader import Entry, JournalReader
 from engine.journal.sessions import newest_session, why_unread
 from engine.journal.store import journal_file, open_writable, storable
@@ -40,7 +41,7 @@ class Sender:
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
                 return None
-            raise UserError(f"cannot write to {journal_file(self._path)}: {error}") from error
+            raise UserError(f"cannot write to {journal_file(self._path)}: {error}{mend_of(error)}") from error
         finally:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")

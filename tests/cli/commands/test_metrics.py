@@ -136,6 +136,8 @@ def test_the_names_that_there_are_do_not_list_every_layer() -> None:
         known_keys(["speed"], ["lr", *layers, "loss/total"], "mine")
     told = "there are loss/total, lr, 900 of layers (layer/NAME/grad_norm, ...)"
     assert str(raised.value) == f"the run 'mine' has no metric 'speed': {told}"
+    with pytest.raises(UserError, match=r"there are loss/total, lr$"):
+        known_keys(["speed"], ["lr", "loss/total", "lr"], "mine")
 
 
 def test_superseded_rows_are_left_out(call: Call, recorded: JournalWriter) -> None:
