@@ -95,6 +95,8 @@ def test_kinds_and_the_newest_few_are_chosen(call: Call, live: JournalWriter) ->
 def test_a_kind_that_there_is_not_is_named_with_the_nearest(call: Call, live: JournalWriter) -> None:
     with pytest.raises(UserError, match="there is no kind of event 'alert_raise': did you mean 'alert_raised'"):
         call("events", "--kind", "alert_raise")
+    with pytest.raises(UserError, match="the list of kinds is empty"):
+        call("events", "--kind", ",")
 
 
 def _follow(runs_dir: Path, *more: str) -> subprocess.Popen[str]:

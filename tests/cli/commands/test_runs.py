@@ -115,6 +115,20 @@ def test_a_wrong_change_is_one_sentence(
     assert reason in error and error.count("\n") == 1
 
 
+@pytest.mark.parametrize("form", ["--json", "--plain"])
+def test_a_form_of_the_list_is_refused_with_an_action(
+    runs_dir: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    assert "leave them out with delete" in said(capsys, form, "delete", "tiny-0000", "--yes", code=2)
+    assert (runs_dir / "tiny-0000").exists()
+
+
+def test_a_note_needs_a_run_only(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main.main(["runs", "note"])
+    assert "the following arguments are required: RUN (see" in capsys.readouterr().err
+
+
 def test_a_run_in_use_keeps_its_name_but_takes_labels(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with lock_run(runs_dir / "tiny-0001"):
         assert "in use by process" in said(capsys, "rename", "latest", "other", code=2)

@@ -65,7 +65,9 @@ def _follow(path: Path, kinds: frozenset[str] | None, *, after: int, arguments: 
 
 
 def checked_kinds(kinds: Sequence[str] | None) -> frozenset[str] | None:
-    """Return the requested kinds, `None` for all. Raises UserError for an unknown kind."""
+    """Return the requested kinds, `None` for all. Raises UserError for an empty list and for an unknown kind."""
+    if kinds is not None and not kinds:
+        raise UserError("the list of kinds is empty: name some, such as alert_raised,lr_scaled, or leave it out")
     unknown = next((kind for kind in kinds or () if kind not in EVENT_KINDS), None)
     if unknown is not None:
         raise UserError(f"there is no kind of event {unknown!r}: {did_you_mean(unknown, EVENT_KINDS)}")

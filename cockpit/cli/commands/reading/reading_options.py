@@ -85,7 +85,7 @@ def _add_runs(commands: Any) -> None:
     add_runs_dir(runs, argparse.SUPPRESS)
     actions = runs.add_subparsers(dest="action", metavar="ACTION", title="actions")
     note = _run_action(actions, "note", "write a note on a run, in place of the former one; without TEXT remove it")
-    note.add_argument("words", nargs="*", metavar="TEXT", help="the note")
+    note.add_argument("words", nargs="*", default=[], metavar="TEXT", help="the note")
     tag = _run_action(actions, "tag", "add tags to a run with +TAG or TAG, remove them with -TAG; print its tags")
     tag.add_argument("words", nargs=argparse.REMAINDER, metavar="+TAG|-TAG", help="the changes, the last words")
     rename = _run_action(actions, "rename", "give a run that no process uses another name; the former one finds it too")
