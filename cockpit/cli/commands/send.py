@@ -16,7 +16,7 @@ from engine.journal.reader import Entry, JournalReader
 from engine.journal.sender import await_outcome, send
 from engine.journal.sessions import why_unread
 from engine.protocol.codec import Json
-from engine.protocol.commands import Command
+from engine.protocol.commands import OWN_ACTORS, Command
 from engine.protocol.decide import Outcome, decide
 from engine.protocol.events import Event, Status
 from engine.protocol.task_spec import TaskSpec
@@ -31,6 +31,8 @@ def run_send(arguments: argparse.Namespace) -> int:
     """Send a command, or with --dry-run only decide it. Raises UserError if it cannot be sent."""
     words = [*arguments.words, *(["--force"] if arguments.force else [])]
     command = parse_command(words)
+    if arguments.actor in OWN_ACTORS:
+        raise UserError(f"--actor {arguments.actor}: the program itself is recorded as this: give a name of your own")
     path = find_run(arguments.runs_dir, arguments.run, to_write=not arguments.dry_run)
     if arguments.dry_run:
         return _foretell(path, command, arguments)

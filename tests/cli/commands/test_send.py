@@ -249,6 +249,12 @@ def test_a_run_without_a_state_predicts_nothing(call: Call, live: JournalWriter)
         call("send", "live", "pause", "--dry-run")
 
 
+@pytest.mark.parametrize("actor", ["script", "rule", "guardian"])
+def test_nobody_acts_as_the_program_itself(call: Call, steered: JournalWriter, actor: str) -> None:
+    with pytest.raises(UserError, match=f"--actor {actor}: the program itself is recorded as this"):
+        call("send", "live", "lower-lr", "--actor", actor)
+
+
 def test_wrong_words_are_answered_before_anything_is_sent(call: Call, steered: JournalWriter) -> None:
     with pytest.raises(UserError, match="did you mean 'pause'"):
         call("send", "live", "paus")
