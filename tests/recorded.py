@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+from engine.journal.store import journal_file
 from engine.journal.writer import JournalWriter
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,6 +24,18 @@ def writing(path: Path) -> Iterator[JournalWriter]:
         yield writer
     finally:
         writer.close()
+
+
+def damage_table(path: Path, table: str) -> None:
+    """Overwrite the first page of a table in the journal of a run that no process writes."""
+    file = journal_file(path)
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    with file.open("r+b") as damaged:
+        damaged.seek((page - 1) * size)
+        damaged.write(b"\xff" * size)
 
 
 def start_program(source: str, *arguments: object) -> subprocess.Popen[str]:

@@ -12,6 +12,8 @@ from typing import Final, TypeVar
 from cockpit.session.history.loader import RowLoader
 from cockpit.session.history.row_feed import MetricRow, RowFeed
 from cockpit.session.session import Session
+from engine.errors import UserError
+from engine.journal.disk.run_dir import running_process
 from engine.journal.reader import Entry
 
 T = TypeVar("T")
@@ -20,6 +22,8 @@ TIMED_OUT: Final = 3
 """Exit code of a command that ended before the run, because of its timeout."""
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.25
+_PATIENCE: Final = 2.0
+"""Seconds for which a journal that no process writes may be unreadable, as while it is being restored."""
 
 
 class FollowTimeout(Exception):
@@ -62,13 +66,18 @@ def follow(session: Session, take: Callable[[], list[T]], idle_timeout: float | 
     """Yield what `take` returns at every look, an empty list too, until the writer's process has ended.
 
     Raises FollowTimeout after `idle_timeout` seconds without news, BrokenPipeError if nothing reads the output.
+    Raises UserError for a journal that cannot be read and that no process will mend.
     """
-    heard = time.monotonic()
+    heard = was_readable = time.monotonic()
     is_over = False
     while True:
-        news = take()
-        heard = time.monotonic() if news else heard
+        news, now = take(), time.monotonic()
+        heard = now if news else heard
+        was_readable = was_readable if session.troubles.detail else now
         yield news
+        is_left = now - was_readable >= _PATIENCE and not running_process(session.run_dir)
+        if session.troubles.detail and (is_over or is_left):
+            raise UserError(session.troubles.detail)
         if is_over:
             return
         if idle_timeout is not None and time.monotonic() - heard >= idle_timeout:

@@ -22,7 +22,7 @@ def known_keys(keys: Sequence[str], known: Sequence[str], run: str) -> Sequence[
 
 def _listed(known: Sequence[str]) -> str:
     """Return the names in one list. Those of single layers, often a thousand, are counted only."""
-    names = sorted(key for key in known if not key.startswith(LAYER_PREFIX))
-    if num_layers := len(known) - len(names):
+    names = sorted({key for key in known if not key.startswith(LAYER_PREFIX)})
+    if num_layers := sum(key.startswith(LAYER_PREFIX) for key in known):
         names.append(f"{num_layers} of layers ({LAYER_PREFIX}NAME/grad_norm, ...)")
     return ", ".join(names) or "none yet"

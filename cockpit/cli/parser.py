@@ -11,7 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from engine.errors import did_you_mean
+from engine.errors import UserError, did_you_mean
 from engine.protocol.words.command_syntax import program_name
 from engine.runtime.host.time_limit import parse_seconds
 
@@ -98,6 +98,16 @@ def reader(commands: Any, name: str, summary: str) -> Parser:
 def add_runs_dir(parser: argparse._ActionsContainer, default: object) -> None:  # pyright: ignore[reportPrivateUsage]
     """Add `--runs-dir` to a parser or to a group of options."""
     parser.add_argument("--runs-dir", type=Path, default=default, metavar="DIR", help="directory of all runs (runs/)")
+
+
+def check_needed(arguments: argparse.Namespace, option: str, needed: str) -> None:
+    """Raise UserError if `option` was given without the option `needed`, without which it has no effect."""
+    if getattr(arguments, _attribute(option)) is not None and getattr(arguments, _attribute(needed)) in (None, False):
+        raise UserError(f"{option} has no effect without {needed}: add {needed}, or leave out {option}")
+
+
+def _attribute(option: str) -> str:
+    return option.removeprefix("--").replace("-", "_")
 
 
 def _with_nearest(message: str) -> str:

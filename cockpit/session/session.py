@@ -49,8 +49,8 @@ class Session(Outbox):
     `origin` is what the journal has of its newest start.
     `elapsed` and `remaining` are seconds; `heartbeat_age` is seconds since the writer's last heartbeat, None if none is
     expected. `notice` explains missing or outdated data, '' if there is none. `incidents` are the alerts by cause, with
-    those acknowledged here. `layers` has the numbers of single layers. With `awaits_start` the journal is not read
-    until a process continues the run: it describes the time before.
+    those acknowledged here. `troubles` are those of the last look. `layers` has the numbers of single layers. With
+    `awaits_start` the journal is not read until a process continues the run: it describes the time before.
     With `recent_only` the history holds every validation but only the newest training steps.
     """
 
@@ -81,7 +81,7 @@ class Session(Outbox):
         self._journal = journal_file(run_dir)
         self._file = JournalFile(self._journal, self._open, self._life)
         self._opened_at = self._retry_at = clock()
-        self._troubles = Troubles()
+        self.troubles = Troubles()
         self._forget()
 
     @property
@@ -149,7 +149,7 @@ class Session(Outbox):
         self._version = -1
         self._history_version = self.history.version
         self._watch = ActivityText(self.run_dir / CHECKPOINTS)
-        self._events = EventFeed(self.run_dir, self._troubles)
+        self._events = EventFeed(self.run_dir, self.troubles)
         self._loader = self._new_loader()
 
     def _new_loader(self) -> RowLoader:
@@ -157,7 +157,7 @@ class Session(Outbox):
         return HistoryLoader(self.history, self._open, recent_only=self._recent_only)
 
     def _look(self, now: float) -> SessionUpdate:
-        self._troubles.found.clear()
+        self.troubles.clear()
         if not self.has_begun:
             return SessionUpdate()
         try:
@@ -167,14 +167,14 @@ class Session(Outbox):
             update, lost = SessionUpdate(), ()
             is_new = now - self._opened_at < _HALF_MADE_SECONDS
             if self.state is not None or (self._journal.exists() and not is_new):
-                self._troubles.add(error)
-        if self._troubles.found:
+                self.troubles.add(error)
+        if self.troubles.found:
             self._version = -1
             self._retry_at = now + RETRY_SECONDS if self.state is not None else now
         if self._loader.failure:
-            self._troubles.add_plain("the steps before these cannot be read", detail=self._loader.failure)
+            self.troubles.add_plain("the steps before these cannot be read", detail=self._loader.failure)
         quiet = "" if self.state is not None else _STARTING
-        self.notice = self._troubles.found[0] if self._troubles.found else quiet
+        self.notice = self.troubles.found[0] if self.troubles.found else quiet
         return replace(update, answers=(*lost, *update.answers)) if lost else update
 
     def _follow_file(self, now: float) -> tuple[CommandOutcome, ...]:
@@ -227,7 +227,7 @@ class Session(Outbox):
             with tail.snapshot():
                 return self._loader.look(tail)
         except UserError as error:
-            self._troubles.add(error)
+            self.troubles.add(error)
             return False
 
     def _grown(self) -> bool:

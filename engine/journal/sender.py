@@ -9,8 +9,9 @@ from pathlib import Path
 
 from engine.errors import UserError
 from engine.journal.disk.open_files import identity_of
+from engine.journal.disk.schema import mend_of
 from engine.journal.reader import Entry, JournalReader
-from engine.journal.sessions import newest_session
+from engine.journal.sessions import newest_session, why_unread
 from engine.journal.store import journal_file, open_writable, storable
 from engine.protocol import wire
 from engine.protocol.commands import Command
@@ -40,7 +41,7 @@ class Sender:
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
                 return None
-            raise UserError(f"cannot write to {journal_file(self._path)}: {error}") from error
+            raise UserError(f"cannot write to {journal_file(self._path)}: {error}{mend_of(error)}") from error
         finally:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
@@ -71,9 +72,7 @@ def _insert(connection: sqlite3.Connection, path: Path, actor: str, body: str) -
     session = newest_session(connection)
     if session is None or not session.is_alive():
         connection.execute("ROLLBACK")
-        raise UserError(
-            f"the run {journal_file(path).parent.name!r} is not running, so no process would read the command"
-        )
+        raise UserError(why_unread(journal_file(path).parent.name, session))
     cursor = connection.execute("INSERT INTO commands VALUES (NULL, ?, ?, ?)", (time.time(), storable(actor), body))
     number = cursor.lastrowid
     connection.execute("COMMIT")

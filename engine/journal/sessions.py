@@ -47,12 +47,25 @@ class WriterSession:
         return max(0.0, time.time() - self.heartbeat)
 
     def process_exists(self) -> bool:
-        """Return False if its process does not exist. A process of another host is assumed to exist."""
-        return self.host != socket.gethostname() or _process_exists(self.pid)
+        """Return False if its process does not exist. A process of another host is assumed to exist.
+
+        The number of a silent one may belong to a younger process, or to one that was killed and not collected.
+        """
+        if self.host != socket.gethostname():
+            return True
+        return _process_exists(self.pid) and (self.age < STALE_SECONDS or _has_run_since(self.pid, self.heartbeat))
 
     def is_alive(self) -> bool:
         """Return whether it has not ended, its process exists, and its heartbeat is recent."""
         return self.ended is None and self.age < STALE_SECONDS and self.process_exists()
+
+
+def why_unread(run: str, session: WriterSession | None) -> str:
+    """Return why no process would read a command to the run whose newest session is not alive."""
+    if session is None or session.ended is not None or not session.process_exists():
+        return f"the run {run!r} is not running, so no process would read the command"
+    silent = f"process {session.pid} on {session.host} has been silent for {session.age:.0f} s"
+    return f"the run {run!r} does not read commands now: {silent}; continue it if it is suspended, or try again later"
 
 
 def begin_session(connection: sqlite3.Connection) -> int:
@@ -109,3 +122,16 @@ def _process_exists(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _has_run_since(pid: int, when: float) -> bool:
+    """Return whether the process began before `when`, in seconds since 1970, and has not ended."""
+    import psutil  # noqa: PLC0415 - few runs are silent, and a list of runs is read without it
+
+    try:
+        process = psutil.Process(pid)
+        return process.create_time() <= when and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:
+        return True

@@ -254,6 +254,9 @@ AUTOPILOT: Final = "autopilot"
 RULE: Final = "rule"
 """The names of the policies and of alert rules as senders of requests, in the journal too."""
 
+OWN_ACTORS: Final = ("engine", "script", "signal", "time limit", "redrive", GUARDIAN, AUTOPILOT, RULE)
+"""Actors of the program itself: rollbacks, a resume and a reproduction tell by them what was done by whom."""
+
 
 @record
 class Request:

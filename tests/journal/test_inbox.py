@@ -16,7 +16,7 @@ from engine.journal import store
 from engine.journal.inbox import MAX_REQUESTS, Inbox
 from engine.journal.reader import JournalReader
 from engine.journal.sender import Sender, await_outcome, send
-from engine.journal.store import JOURNAL_FILE
+from engine.journal.store import JOURNAL_FILE, open_readable
 from engine.journal.writer import JournalWriter
 from engine.protocol import commands as c
 from engine.protocol import events as e
@@ -182,6 +182,14 @@ def test_a_box_that_cannot_be_read_says_so_and_does_not_raise(run_dir: Path, mai
     mailbox.close()
     assert mailbox.poll() == []
     assert mailbox.failure is not None
+
+
+def test_a_journal_that_may_only_be_read_takes_no_command_and_says_who_can_help(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.journal.sender.open_writable", open_readable)
+    with writing(run_dir), pytest.raises(UserError, match=r"readonly database; its owner can make it .* with chmod"):
+        send(run_dir, c.Pause(), "me")
 
 
 def test_nobody_sends_to_a_run_that_ended(run_dir: Path) -> None:

@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from engine.journal.reader import JournalReader
@@ -48,9 +49,28 @@ def test_a_session_without_its_process_is_not_alive() -> None:
 
 
 def test_a_session_that_is_silent_for_long_is_not_alive() -> None:
-    silent = replace(fresh(), heartbeat=time.time() - STALE_SECONDS - 1)
-    assert silent.process_exists()
-    assert not silent.is_alive()
+    began = psutil.Process().create_time()
+    silent = replace(fresh(), heartbeat=began + 0.1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time", lambda: began + STALE_SECONDS + 1)
+        assert silent.process_exists()
+        assert not silent.is_alive()
+
+
+def test_a_younger_process_with_the_same_number_is_another_one() -> None:
+    assert not replace(fresh(), heartbeat=psutil.Process().create_time() - STALE_SECONDS - 1).process_exists()
+
+
+def test_a_killed_process_that_nobody_has_collected_is_gone() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        now = time.time()
+        silent = replace(fresh(), pid=process.pid, heartbeat=now)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(time, "time", lambda: now + STALE_SECONDS + 1)
+            assert silent.process_exists()
+            process.kill()
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+            assert not silent.process_exists()
 
 
 def test_a_process_of_another_host_is_judged_by_its_heartbeat() -> None:

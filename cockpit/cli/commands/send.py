@@ -14,8 +14,9 @@ from engine.errors import UserError
 from engine.journal.disk.find_run import find_run
 from engine.journal.reader import Entry, JournalReader
 from engine.journal.sender import await_outcome, send
+from engine.journal.sessions import why_unread
 from engine.protocol.codec import Json
-from engine.protocol.commands import Command
+from engine.protocol.commands import OWN_ACTORS, Command
 from engine.protocol.decide import Outcome, decide
 from engine.protocol.events import Event, Status
 from engine.protocol.task_spec import TaskSpec
@@ -30,6 +31,8 @@ def run_send(arguments: argparse.Namespace) -> int:
     """Send a command, or with --dry-run only decide it. Raises UserError if it cannot be sent."""
     words = [*arguments.words, *(["--force"] if arguments.force else [])]
     command = parse_command(words)
+    if arguments.actor in OWN_ACTORS:
+        raise UserError(f"--actor {arguments.actor}: the program itself is recorded as this: give a name of your own")
     path = find_run(arguments.runs_dir, arguments.run, to_write=not arguments.dry_run)
     if arguments.dry_run:
         return _foretell(path, command, arguments)
@@ -50,9 +53,11 @@ def _foretell(path: Path, command: Command, arguments: argparse.Namespace) -> in
 def predict(path: Path, command: Command) -> tuple[dict[str, Json], str]:
     """Return the outcome that the command would have now, as an object and as a sentence. Raises UserError."""
     with closing(JournalReader(path)) as reader:
-        state = reader.state() if reader.is_alive() else None
+        session, state = reader.heartbeat(), reader.state()
+    if session is None or not session.is_alive():
+        raise UserError(why_unread(path.name, session))
     if state is None:
-        raise UserError(f"the run {path.name!r} is not running, so no process would read the command")
+        raise UserError(f"the run {path.name!r} has no state yet by which to predict an outcome: try again in a moment")
     outcome = decide(state, command, at_epoch=float(state.epoch))
     found: dict[str, Json] = {"dry_run": True, "status": outcome.status.value, "step": state.step}
     found["reason"] = outcome.reason

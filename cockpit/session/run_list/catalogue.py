@@ -82,7 +82,7 @@ class RunCatalogue:
         try:
             with os.scandir(self.runs_dir) as entries:
                 return {entry.name for entry in entries if not entry.name.startswith(DELETED)}
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return set()
         except OSError as error:
             raise UserError(f"cannot list the runs in {self.runs_dir}: {error.strerror}") from error

@@ -31,7 +31,7 @@ def private_runs(runs_dir: Path) -> dict[str, str]:
 def _entries(runs_dir: Path) -> list[Path]:
     try:
         return [path for path in runs_dir.iterdir() if not path.name.startswith(DELETED)]
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return []
     except OSError as error:
         raise UserError(f"cannot list the runs in {runs_dir}: {error.strerror}") from error
@@ -93,9 +93,8 @@ def find_run(runs_dir: Path, name: str, *, to_write: bool = False) -> Path:
     A renamed run is found by its former name too. 'latest' skips runs that this user may not read or, with `to_write`,
     not write. Raises UserError with the nearest match.
     """
-    runs = list_runs(runs_dir)
     if name == LATEST:
-        return _latest(runs_dir, runs, os.R_OK | os.W_OK if to_write else os.R_OK)
+        return _latest(runs_dir, list_runs(runs_dir), os.R_OK | os.W_OK if to_write else os.R_OK)
     path = Path(name).parent if Path(name).name == JOURNAL_FILE else Path(name)
     found = next((run for candidate in (runs_dir / name, path) if name and (run := _run_at(candidate))), None)
     if found is not None:
@@ -105,7 +104,8 @@ def find_run(runs_dir: Path, name: str, *, to_write: bool = False) -> Path:
     if name and (renamed := renamed_run(runs_dir / name)) is not None:
         return renamed
     shown = name if len(name) <= MAX_NAME else f"{name[:MAX_NAME]}..."
-    raise UserError(f"there is no run {shown!r} in {runs_dir}: {did_you_mean(shown, (run.name for run in runs))}")
+    known = (run.name for run in list_runs(runs_dir))
+    raise UserError(f"there is no run {shown!r} in {runs_dir}: {did_you_mean(shown, known)}")
 
 
 def renamed_run(path: Path) -> Path | None:

@@ -24,6 +24,7 @@ def rename_run(path: Path, name: str) -> Path:
     UserError if the name is invalid or taken, or if a process uses the run.
     """
     check_name(name)
+    _refuse_link(path, "rename")
     target = path.with_name(name)
     if name == path.name:
         raise UserError(f"the run is called {name!r} already")
@@ -47,8 +48,7 @@ def delete_run(path: Path) -> None:
     Its directory is moved first, so that a deletion that was cut off leaves no incomplete run. Raises UserError if a
     process uses the run, or if a part of it cannot be deleted.
     """
-    if path.is_symlink():
-        raise UserError(f"{path} is a link to {os.readlink(path)}: delete the run there, and remove the link yourself")
+    _refuse_link(path, "delete")
     with _unused(path):
         moved = path.with_name(f"{DELETED}{os.getpid()}-{time.time_ns()}")
         try:
@@ -59,6 +59,13 @@ def delete_run(path: Path) -> None:
             shutil.rmtree(moved)
         except OSError as error:
             raise UserError(f"the run {path.name!r} is gone, but {moved} remains: {error.strerror}") from error
+
+
+def _refuse_link(path: Path, action: str) -> None:
+    if path.is_symlink():
+        raise UserError(
+            f"{path} is a link to {os.readlink(path)}: {action} the run there, and {action} the link yourself"
+        )
 
 
 @contextmanager

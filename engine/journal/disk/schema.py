@@ -57,9 +57,11 @@ POINT_TABLES: Final = ("steps", "validations")
 
 
 def mend_of(error: Exception) -> str:
-    """Return the end of a sentence on how to go on with a damaged journal; an empty string for other errors."""
-    is_damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
-    return f"; {_MEND}" if is_damaged else ""
+    """Return the end of a sentence on how to go on with a damaged or read-only journal; else an empty string."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_READONLY:
+        return "; its owner can make it and its directory writable with chmod"
+    return f"; {_MEND}" if code in _DAMAGED else ""
 
 
 def check_format(connection: sqlite3.Connection, file: Path, *, create: bool) -> None:

@@ -95,6 +95,8 @@ def test_kinds_and_the_newest_few_are_chosen(call: Call, live: JournalWriter) ->
 def test_a_kind_that_there_is_not_is_named_with_the_nearest(call: Call, live: JournalWriter) -> None:
     with pytest.raises(UserError, match="there is no kind of event 'alert_raise': did you mean 'alert_raised'"):
         call("events", "--kind", "alert_raise")
+    with pytest.raises(UserError, match="the list of kinds is empty"):
+        call("events", "--kind", ",")
 
 
 def _follow(runs_dir: Path, *more: str) -> subprocess.Popen[str]:
@@ -177,6 +179,11 @@ def test_following_goes_on_in_a_journal_that_its_writer_put_back(runs_dir: Path)
         assert "after" in program.stdout.readline()
     rest, _ = program.communicate(timeout=60)
     assert program.returncode == 0 and rest == ""
+
+
+def test_a_time_without_news_is_refused_if_nothing_is_followed(call: Call, live: JournalWriter) -> None:
+    with pytest.raises(UserError, match="--idle-timeout has no effect without --follow"):
+        call("events", "live", "--idle-timeout", "5")
 
 
 def test_following_ends_after_a_time_without_news(call: Call, live: JournalWriter) -> None:

@@ -18,6 +18,7 @@ from engine.errors import UserError
 from engine.journal.task_meta import layer_metric
 from engine.journal.writer import JournalWriter
 from tests.cli.conftest import Call
+from tests.recorded import damage_table
 from tests.recorded_layers import record_layers
 
 
@@ -87,6 +88,13 @@ def test_tail_prints_the_newest_rows(call: Call, recorded: JournalWriter) -> Non
         call("metrics", "--tail", "2", "--around", "7")
 
 
+@pytest.mark.parametrize("words", [("--window", "0"), ("--tail", "3", "--window", "2"), ("--idle-timeout", "5")])
+def test_an_option_without_the_one_that_it_belongs_to_is_refused(call: Call, words: tuple[str, ...]) -> None:
+    needed = "--follow" if "--idle-timeout" in words else "--around"
+    with pytest.raises(UserError, match=f"has no effect without {needed}: add {needed}, or leave out {words[-2]}"):
+        call("metrics", *words)
+
+
 def test_around_a_step_without_neighbours_prints_the_head_only(call: Call, recorded: JournalWriter) -> None:
     assert call("metrics", "--around", "500", "--keys", "lr")[1].split() == ["step", "lr"]
     assert json.loads(call("metrics", "--around", "500", "--json", "--keys", "lr")[1]) == {"step": [], "lr": []}
@@ -128,6 +136,8 @@ def test_the_names_that_there_are_do_not_list_every_layer() -> None:
         known_keys(["speed"], ["lr", *layers, "loss/total"], "mine")
     told = "there are loss/total, lr, 900 of layers (layer/NAME/grad_norm, ...)"
     assert str(raised.value) == f"the run 'mine' has no metric 'speed': {told}"
+    with pytest.raises(UserError, match=r"there are loss/total, lr$"):
+        known_keys(["speed"], ["lr", "loss/total", "lr"], "mine")
 
 
 def test_superseded_rows_are_left_out(call: Call, recorded: JournalWriter) -> None:
@@ -190,6 +200,26 @@ def test_following_refuses_what_it_cannot_print(call: Call, recorded: JournalWri
 def test_following_ends_after_a_time_without_news(call: Call, recorded: JournalWriter) -> None:
     code, printed = call("metrics", "live", "--follow", "--json", "--tail", "1", "--idle-timeout", "0.1")
     assert (code, _lines(printed)) == (3, [{"kind": "step", "step": 20, "loss/total": 0.05, "lr": 5e-6}])
+
+
+def test_following_an_ended_run_with_damaged_rows_is_one_sentence(
+    call: Call, runs_dir: Path, recorded: JournalWriter
+) -> None:
+    recorded.close()
+    damage_table(runs_dir / "live", "steps")
+    with pytest.raises(UserError, match="malformed; move it out of the run's directory"):
+        call("metrics", "live", "--follow", "--json")
+
+
+def test_following_a_journal_that_no_process_mends_ends(
+    call: Call, runs_dir: Path, recorded: JournalWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cockpit.session.session._HALF_MADE_SECONDS", 0)
+    monkeypatch.setattr("cockpit.cli.followed_run._PATIENCE", 0)
+    recorded.close()
+    damage_table(runs_dir / "live", "sessions")
+    with pytest.raises(UserError, match="malformed; move it out of the run's directory"):
+        call("metrics", "live", "--follow", "--json")
 
 
 def test_following_goes_on_with_a_run_that_goes_back(call: Call, recorded: JournalWriter) -> None:

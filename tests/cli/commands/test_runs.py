@@ -50,6 +50,16 @@ def test_labels_are_written_and_listed(runs_dir: Path, capsys: pytest.CaptureFix
     assert said(capsys, "tag", "tiny-0000", "--runs-dir=runs", "-base", "-é") == "tiny-0000: no tags\n"
 
 
+@pytest.mark.parametrize("words", [(), ("--json",), ("note", "tiny-0000", "x")])
+def test_a_file_in_place_of_the_directory_of_runs_is_named(
+    runs_dir: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    (file := runs_dir / "list.txt").touch()
+    told = said(capsys, *words, "--runs-dir", str(file), code=2)
+    assert told == f"error: cannot list the runs in {file}: Not a directory\n"
+    assert find_run(file, str(runs_dir / "tiny-0000")) == runs_dir / "tiny-0000", "a path needs no directory of runs"
+
+
 def test_a_stopped_run_is_listed_as_stopped_and_its_json_is_as_before(
     runs_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -103,6 +113,20 @@ def test_a_wrong_change_is_one_sentence(
 ) -> None:
     error = said(capsys, *words, code=2)
     assert reason in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("form", ["--json", "--plain"])
+def test_a_form_of_the_list_is_refused_with_an_action(
+    runs_dir: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    assert "leave them out with delete" in said(capsys, form, "delete", "tiny-0000", "--yes", code=2)
+    assert (runs_dir / "tiny-0000").exists()
+
+
+def test_a_note_needs_a_run_only(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main.main(["runs", "note"])
+    assert "the following arguments are required: RUN (see" in capsys.readouterr().err
 
 
 def test_a_run_in_use_keeps_its_name_but_takes_labels(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

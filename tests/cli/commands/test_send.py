@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -231,6 +232,27 @@ def test_a_run_that_is_not_running_takes_nothing(call: Call, runs_dir: Path, opt
     for name in ("over", "dead"):
         with pytest.raises(UserError, match=f"the run '{name}' is not running"):
             call("send", name, "pause", *options)
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_a_silent_process_is_named_and_not_called_gone(
+    call: Call, steered: JournalWriter, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("engine.journal.sessions.STALE_SECONDS", 0)
+    with pytest.raises(UserError, match=f"does not read commands now: process {os.getpid()} on .* has been silent for"):
+        call("send", "live", "pause", *options)
+
+
+def test_a_run_without_a_state_predicts_nothing(call: Call, live: JournalWriter) -> None:
+    live.flush()
+    with pytest.raises(UserError, match="has no state yet"):
+        call("send", "live", "pause", "--dry-run")
+
+
+@pytest.mark.parametrize("actor", ["script", "rule", "guardian"])
+def test_nobody_acts_as_the_program_itself(call: Call, steered: JournalWriter, actor: str) -> None:
+    with pytest.raises(UserError, match=f"--actor {actor}: the program itself is recorded as this"):
+        call("send", "live", "lower-lr", "--actor", actor)
 
 
 def test_wrong_words_are_answered_before_anything_is_sent(call: Call, steered: JournalWriter) -> None:

@@ -90,6 +90,7 @@ async def test_a_session_over_standard_input_and_output(
                 **{"last": 0, "last_step": 300, "min": 0.00333333, "max": 1.0},
                 **{"points": 300, "not_finite": 1},
             }
+            assert (await ask("metrics", since=297))["overview"]["loss/total"]["points"] == 3
             rows = await ask("metrics", keys=["loss/total"], since=5, last=3)
             assert (rows["step"], rows["loss/total"][1]) == ([6, 7, 8], "NaN")
             assert rows["left_out"] == "left out 292 newer rows"

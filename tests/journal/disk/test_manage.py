@@ -10,7 +10,7 @@ import pytest
 
 from engine.errors import UserError
 from engine.journal.disk.find_run import find_run, list_runs, started_at
-from engine.journal.disk.labels import read_labels, set_note
+from engine.journal.disk.labels import LABELS_FILE, read_labels, set_note
 from engine.journal.disk.manage import delete_run, rename_run
 from engine.journal.disk.run_dir import DELETED, LOCK_FILE, lock_run
 from engine.journal.reader import JournalReader
@@ -127,7 +127,9 @@ def test_a_link_to_a_run_elsewhere_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "runs" / "linked").symlink_to(real)
     with pytest.raises(UserError, match=r"is a link to .*first: delete the run there"):
         delete_run(tmp_path / "runs" / "linked")
-    assert real.exists()
+    with pytest.raises(UserError, match=r"is a link to .*first: rename the run there"):
+        rename_run(tmp_path / "runs" / "linked", "other")
+    assert real.exists() and not (real / LABELS_FILE).exists()
 
 
 def test_an_unreadable_journal_does_not_keep_a_run_from_being_renamed_or_deleted(tmp_path: Path) -> None:

@@ -11,12 +11,14 @@ from cockpit.app.compare_app import CompareApp
 from cockpit.preferences.keymap import KEYS
 from cockpit.preferences.settings import Settings
 from cockpit.preferences.themes import DARK, THEMES
+from cockpit.session.history.other_run import OtherRun
 from cockpit.ui.panels.charts.chart import ChartView
 from cockpit.ui.panels.comparing.keys import comparison_keys, hints
 from cockpit.ui.panels.comparing.screen import CompareScreen
 from engine.errors import UserError
 from tests.panels.comparing.pairs import record_pair
 from tests.panels.stage import text_of
+from tests.recorded import damage_table
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +167,21 @@ async def test_another_app_may_open_it_and_gets_its_keys_back(directories: list[
         await pilot.press("q")
         await pilot.pause()
         assert not isinstance(app.screen, CompareScreen) and app.is_running
+
+
+def test_a_run_whose_rows_are_damaged_is_refused_and_not_drawn_as_empty(tmp_path: Path) -> None:
+    directories = record_pair(tmp_path)
+    damage_table(directories[0], "steps")
+    with pytest.raises(UserError, match="database disk image is malformed"):
+        CompareScreen(directories)
+
+
+async def test_runs_that_become_unreadable_are_marked(directories: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = CompareScreen(directories)
+    monkeypatch.setattr(OtherRun, "failure", "the disk is gone")
+    async with CompareApp(screen, Settings()).run_test(size=(120, 24)) as pilot:
+        await pilot.pause()
+        assert "base (cannot be read) | other_run (cannot be read)" in text_of(screen)
 
 
 def test_an_axis_that_a_run_lacks_is_refused(directories: list[Path], tmp_path: Path) -> None:

@@ -26,7 +26,6 @@ from cockpit.ui.panels.comparing.tables import as_columns, config_differences, c
 from engine.errors import UserError, did_you_mean
 from engine.journal.disk.find_run import find_run
 from engine.protocol.codec import Json, to_json
-from engine.protocol.events import Activity
 
 _HEIGHT: Final = 14
 _PAUSE: Final = 0.01
@@ -100,7 +99,7 @@ def _activity(run: ComparedRun) -> str:
     """Return what the run does, or how it ended: 'finished', 'stopped' or 'failed'."""
     state = run.records.state
     end = None if state is None else end_of(state, run.records.entries)
-    return end.word if end is not None else (Activity.STARTING if state is None else state.activity).value
+    return end.word if end is not None else run.records.activity.value
 
 
 def _step(run: ComparedRun) -> int:

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from cockpit.cli.output import entry_to_json, print_json, print_lines
+from cockpit.cli.parser import check_needed
 from cockpit.session.incidents.incidents import Incidents
 from cockpit.text.event_text import sentence
 from cockpit.text.format import escape_control
@@ -27,6 +28,7 @@ def run_events(arguments: argparse.Namespace) -> int:
 
     The exit code is 3 if --idle-timeout ended it.
     """
+    check_needed(arguments, "--idle-timeout", "--follow")
     kinds = checked_kinds(arguments.kind)
     path = find_run(arguments.runs_dir, arguments.run)
     with closing(JournalReader(path)) as reader:
@@ -63,7 +65,9 @@ def _follow(path: Path, kinds: frozenset[str] | None, *, after: int, arguments: 
 
 
 def checked_kinds(kinds: Sequence[str] | None) -> frozenset[str] | None:
-    """Return the requested kinds, `None` for all. Raises UserError for an unknown kind."""
+    """Return the requested kinds, `None` for all. Raises UserError for an empty list and for an unknown kind."""
+    if kinds is not None and not kinds:
+        raise UserError("the list of kinds is empty: name some, such as alert_raised,lr_scaled, or leave it out")
     unknown = next((kind for kind in kinds or () if kind not in EVENT_KINDS), None)
     if unknown is not None:
         raise UserError(f"there is no kind of event {unknown!r}: {did_you_mean(unknown, EVENT_KINDS)}")

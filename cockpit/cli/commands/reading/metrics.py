@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cockpit.cli.metric_names import known_keys
 from cockpit.cli.output import float_texts, float_values, print_json, print_lines, table
+from cockpit.cli.parser import check_needed
 from cockpit.text.format import escape_control, number
 from engine.errors import UserError
 from engine.journal.disk.find_run import find_run
@@ -29,6 +30,9 @@ from engine.protocol.conditions.syntax import metrics_of
 if TYPE_CHECKING:
     from cockpit.session.history.row_feed import MetricRow
 
+_WINDOW: Final = 10
+"""Steps on each side of --around."""
+
 _KINDS: Final = {"steps": "step", "validations": "validation", "layers": "layers"}
 
 
@@ -37,6 +41,8 @@ def run_metrics(arguments: argparse.Namespace) -> int:
 
     The exit code is 3 if --idle-timeout ended it.
     """
+    check_needed(arguments, "--window", "--around")
+    check_needed(arguments, "--idle-timeout", "--follow")
     path = find_run(arguments.runs_dir, arguments.run)
     if arguments.follow:
         return _follow(path, arguments)
@@ -123,7 +129,7 @@ def _read(path: Path, arguments: argparse.Namespace) -> Series:
     with closing(JournalReader(path)) as reader:
         known = reader.metric_names(of_layers=arguments.keys is not None)
         keys: Sequence[str] = known if arguments.keys is None else known_keys(arguments.keys, known, path.name)
-        around, window = arguments.around, arguments.window
+        around, window = arguments.around, _WINDOW if arguments.window is None else arguments.window
         if around is None:
             series = reader.series(keys)
             return series if arguments.tail is None else _newest(series, arguments.tail)

@@ -27,6 +27,8 @@ _EXPLAINED: Final = ("unreadable", _LOST)
 
 def run_runs(arguments: argparse.Namespace) -> int:
     """Print one line per run, and the reason for each that cannot be read; or change one run. Raises UserError."""
+    if arguments.action and (arguments.json or arguments.plain):
+        raise UserError(f"--json and --plain belong to the list of runs: leave them out with {arguments.action}")
     if arguments.action:
         from cockpit.cli.commands.run_changes.change_run import run_change  # noqa: PLC0415 - few need it
 

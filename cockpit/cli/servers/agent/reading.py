@@ -70,11 +70,11 @@ def _shortened(value: Json) -> Json:
 
 def metrics_of(arguments: MetricsArguments, caller: Caller) -> dict[str, Json]:
     """Return an overview of all metrics, or rows of some."""
-    path = caller.find(arguments.run)
+    path, first = caller.find(arguments.run), None if arguments.since is None else arguments.since + 1
     with closing(JournalReader(path)) as reader:
         known = reader.metric_names(of_layers=arguments.keys is not None)
         if arguments.keys is None:
-            series = reader.series(known[:MAX_METRICS])
+            series = reader.series(known[:MAX_METRICS], first=first)
             overview: dict[str, Json] = {
                 key: _overview(series.steps[present], series.values[key][present])
                 for key, present in series.present.items()
@@ -83,7 +83,7 @@ def metrics_of(arguments: MetricsArguments, caller: Caller) -> dict[str, Json]:
             text = f"left out {left_out} metrics: {', '.join(known[MAX_METRICS:][:MAX_ITEMS])}" if left_out else ""
             return {"run": path.name, "overview": overview, "left_out": text}
         keys = tuple(dict.fromkeys(known_keys(arguments.keys, known, path.name)))
-        series = reader.series(keys, first=None if arguments.since is None else arguments.since + 1)
+        series = reader.series(keys, first=first)
     most = max(min(arguments.last, MAX_NUMBERS // len(keys)), 1)
     count = len(series.steps)
     kept = slice(max(count - most, 0), None) if arguments.since is None else slice(0, most)

@@ -12,12 +12,14 @@ import numpy as np
 from cockpit.charts.columns.window import AxisKind, StepAxis
 from cockpit.console.summary import is_intervention
 from cockpit.session.history.other_run import OtherRun
+from cockpit.session.run_list.facts import present_activity
 from cockpit.ui.panels.charts.x_axis import axis_of
 from cockpit.ui.panels.records.config_values import ConfigValues
 from engine.errors import UserError
 from engine.journal.reader import Entry, JournalReader
 from engine.journal.task_meta import PARENT, Parent, parent_of
 from engine.protocol import events as e
+from engine.protocol.events import Activity
 from engine.protocol.record import record
 from engine.protocol.state import RunState
 from engine.protocol.task_spec import TaskSpec
@@ -27,9 +29,13 @@ KINDS: Final[tuple[AxisKind, ...]] = ("step", "epoch", "samples", "time")
 
 @record
 class RunRecords:
-    """The records of a run besides its curves: interventions, configuration by dotted key, newest state or `None`."""
+    """The records of a run besides its curves: interventions, configuration by dotted key, newest state or `None`.
+
+    `activity` is what the run does now: one whose process is gone has failed, whatever its state says.
+    """
 
     state: RunState | None
+    activity: Activity
     spec: TaskSpec
     entries: tuple[Entry, ...]
     config: dict[str, object]
@@ -95,6 +101,8 @@ def open_runs(directories: Sequence[Path]) -> list[ComparedRun]:
         for path, name in zip(directories, names, strict=True):
             runs.append(ComparedRun(path, name if names.count(name) == 1 else str(path)))
             runs[-1].poll()
+            if runs[-1].curves.failure:
+                raise UserError(runs[-1].curves.failure)
     except UserError:
         for run in runs:
             run.close()
@@ -106,7 +114,8 @@ def _read(run_dir: Path, *, at_rest: bool) -> RunRecords:
     with closing(JournalReader(run_dir, at_rest=at_rest)) as reader:
         state, spec = reader.state(), reader.spec()
         entries, parent = tuple(reader.events()), parent_of(reader.meta(PARENT), run_dir)
-    return RunRecords(state, spec, entries, dict(ConfigValues().all(run_dir)), parent)
+        activity, _ = present_activity(Activity.STARTING if state is None else state.activity, reader.heartbeat())
+    return RunRecords(state, activity, spec, entries, dict(ConfigValues().all(run_dir)), parent)
 
 
 def samples_axis(records: RunRecords, *, last: int) -> StepAxis | None:

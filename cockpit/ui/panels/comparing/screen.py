@@ -26,6 +26,8 @@ from cockpit.ui.panels.comparing.tables import config_rows, fitted, intervention
 from engine.errors import UserError
 
 _POLL_SECONDS: Final = 0.5
+_DAMAGED: Final = " (cannot be read)"
+"""After the name of a run of which rows that should be drawn are missing."""
 
 
 class CompareScreen(ModalScreen[None], inherit_bindings=False):
@@ -181,7 +183,7 @@ class CompareScreen(ModalScreen[None], inherit_bindings=False):
 
     def _say(self) -> None:
         """Write the tabs, the runs and the state of the charts, if they differ from what is shown."""
-        names = " | ".join(escape_control(run.name) for run in self._runs)
+        names = " | ".join(escape_control(run.name) + _DAMAGED * bool(run.curves.failure) for run in self._runs)
         tabs = "  ".join(f"[{name}]" if name == self._tab else f" {name} " for name in TABS.values())
         said = f"{tabs}   {self._board.said}   {names}" if self._tab == "charts" else f"{tabs}   {names}"
         if said != self._said:

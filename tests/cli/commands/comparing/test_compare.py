@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 import main
 from tests.panels.comparing.pairs import record_pair
+from tests.recorded import damage_table
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +28,7 @@ def test_the_text_has_values_curves_differences_and_interventions(
     before = {str(path): path.read_bytes() for path in runs_dir.rglob("*") if path.is_file()}
     assert compare(runs_dir, "base", "other_run", "--keys", "loss/total", "--x", "epoch") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:2] == ["base: finished at step 120", "other_run: running at step 60, branch of base at step 0"]
+    assert lines[:2] == ["base: finished at step 120", "other_run: failed at step 60, branch of base at step 0"]
     assert lines[3].split() == ["loss/total", "last", "min", "max", "points"]
     assert [line.split()[0] for line in lines[4:6]] == ["base", "other_run"]
     assert "─ loss/total ─" in lines[6] and " epoch " in lines[6] and max(map(len, lines)) <= 80
@@ -48,6 +47,7 @@ def test_json_has_all_of_it_for_programs(runs_dir: Path, capsys: pytest.CaptureF
     found = json.loads(capsys.readouterr().out)
     assert [run["run"] for run in found["runs"]] == ["base", "other_run"]
     assert found["runs"][1]["parent"]["run"] == "base"
+    assert [run["state"] for run in found["runs"]] == ["finished", "failed"], "the process of the second one left"
     assert found["x"] == "samples" and found["metrics"]["lr"]["base"]["x"][:2] == [4.0, 8.0]
     assert len(found["metrics"]["lr"]["other_run"]["values"]) == 60
     assert found["metrics"]["val/loss"]["other_run"]["step"] == [60]
@@ -88,13 +88,6 @@ def test_a_run_whose_rows_are_damaged_is_refused(
 ) -> None:
     for name in ("base", "other_run"):
         shutil.copytree(runs_dir / name, tmp_path / name)
-    journal = tmp_path / "base" / "run.sqlite"
-    with closing(sqlite3.connect(journal)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'steps'").fetchone()
-        (size,) = connection.execute("PRAGMA page_size").fetchone()
-    with journal.open("r+b") as file:
-        file.seek((page - 1) * size)
-        file.write(b"\xff" * size)
+    damage_table(tmp_path / "base", "steps")
     assert compare(tmp_path, "base", "other_run", "--keys", "lr") == 2
     assert "base/run.sqlite: database disk image is malformed" in capsys.readouterr().err
