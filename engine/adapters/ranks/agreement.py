@@ -26,8 +26,8 @@ def refuse_divided(models: Mapping[str, nn.Module], optimizers: Iterable[torch.o
         if found := next((name for name in _DIVIDING if name in kinds), ""):
             raise UserError(
                 f"Cockpit() cannot record a training whose processes divide the network or its moments ({found}): "
-                "none of them has all gradients; use DistributedDataParallel, or leave the cockpit out of the program and "
-                "start it by `training-cockpit run -- torchrun ...`, which records its losses and norms"
+                "none of them has all gradients; use DistributedDataParallel, or leave the cockpit out of the program "
+                "and start it by `training-cockpit run -- torchrun ...`, which records its losses and norms"
             )
 
 
