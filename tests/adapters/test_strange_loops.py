@@ -149,6 +149,24 @@ def test_two_trainings_in_one_loop_have_their_own_losses(runs: Path) -> None:
     assert not events(runs / "one", e.StepSkipped)
 
 
+def test_a_fault_of_one_of_two_trainings_ends_neither_of_them(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lies between the program and torch: the gradients of the step are computed, and the other one is recorded."""
+    monkeypatch.delenv("TRAINING_COCKPIT_RAISE", raising=False)
+    first, second = Training(), Training()
+
+    def broken() -> None:
+        raise RuntimeError("broken")
+
+    with first.cockpit(runs) as one, Cockpit(second.model, second.optimizer, run="two", runs_dir=runs) as two:
+        for number, _ in zip(one.steps(range(5)), two.steps(range(5)), strict=True):
+            if number == 2:
+                monkeypatch.setattr(two._hooks, "forget_thrown_away", broken)
+            update(first, next(first.model.parameters()).sum() * 0.0 + 1.0)
+            update(second, next(second.model.parameters()).sum() * 0.0 + 2.0)
+    assert [row["loss/total"] for row in rows(runs / "one").values()] == [1.0] * 5
+    assert [alert.kind for alert in events(runs / "two", e.AlertRaised)] == ["detached"]
+
+
 def test_parameters_that_replace_others_in_their_group_are_watched(runs: Path) -> None:
     """A program that adds points or rows makes new parameters, as many as before."""
     points = nn.Module()
