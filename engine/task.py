@@ -308,14 +308,15 @@ def load_task(where: str = "") -> Task:
     """Return the task of the class at `where`.
 
     `where` is `package.module:Class`, `FILE.py:Class`, or an empty string for the default task. Raises UserError if the
-    class does not exist, lacks a member or has a contradictory spec.
+    class does not exist, lacks a member, has a contradictory spec or Config, or cannot be made.
     """
     made = task_class(where)
     try:
         task: Task = made()
-    except TypeError as error:
-        raise UserError(f"the task {where!r} cannot be made: {error}; its class takes no arguments") from error
     except Exception as error:  # a task's own code may raise anything
+        trace = error.__traceback__
+        if isinstance(error, TypeError) and trace is not None and trace.tb_next is None:  # the call itself failed
+            raise UserError(f"the task {where!r} cannot be made: {error}; its class takes no arguments") from error
         raise UserError(
             f"the task {where!r} cannot be made: its __init__ raises {type(error).__name__}: {error}"
         ) from error

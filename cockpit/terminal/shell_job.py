@@ -1,4 +1,4 @@
-"""The process that a shell waits for, in front of the one that trains, so that the shell can have its prompt back.
+"""Put a waiting process between the shell and the one that trains, so that the shell can have its prompt back.
 
 The waiting process passes signals on and ends with the exit code of its child, or earlier if the child leaves it.
 """

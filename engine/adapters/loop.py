@@ -160,7 +160,8 @@ class Cockpit(RecordedLoop):
                     yield from batches
                 return
             if not hooks.update.count:  # weights and gradients belong together only after an update
-                self._numbers.pass_batch()
+                with self._survive:
+                    self._numbers.pass_batch()
                 continue
             self._after_update()
             if self._is_replay_due:  # before the boundary, which may change the weights, or wait

@@ -1,4 +1,4 @@
-"""The journal's file: its schema, its permissions, and opening it for writing and reading.
+"""The journal's file: its permissions, opening it for writing and reading, and its transactions.
 
 SQLite in WAL mode: readers never block the writer, and a process killed at any point leaves a readable file.
 """

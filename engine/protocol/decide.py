@@ -302,12 +302,12 @@ def _set_knob(state: RunState, command: c.SetKnob) -> Outcome:
 
 def _rollback(state: RunState, command: c.Rollback) -> Outcome:
     wanted = command.checkpoint.removesuffix(".pt")
-    if wanted in ("", "last-good"):
+    if not command.checkpoint or wanted == "last-good":
         good = state.good_checkpoint
         return applied(e.RollbackRequested(good)) if good else refused("no good checkpoint exists yet")
     if wanted == "best" and "best.pt" not in state.checkpoints and state.best_step is not None:
         wanted = str(state.best_step)
-    names = [name for name in state.checkpoints if wanted in (name.removesuffix(".pt"), _step_of(name))]
+    names = [name for name in state.checkpoints if wanted and wanted in (name.removesuffix(".pt"), _step_of(name))]
     if not names:
         known = ", ".join(state.checkpoints) or "none yet"
         return refused(f"no checkpoint is called {command.checkpoint!r}; there are {known}")

@@ -196,8 +196,12 @@ class Checkpointer:
         return RolledBack(name, before=state.step, after=step)
 
     def settle_rollback(self) -> None:
-        """Check the gate again after a recorded rollback, and write a checkpoint of its state."""
-        self.recorder.update(gate=self.memory.gate_checks(self.recorder.state, self.config))
+        """Check the gate again after a recorded rollback if it was checked, and write a checkpoint of its state.
+
+        A training of other code has no gate.
+        """
+        if self.recorder.state.gate:
+            self.recorder.update(gate=self.memory.gate_checks(self.recorder.state, self.config))
         self.checkpoint("rollback")
 
     def take_up(self, payload: Mapping[str, Any]) -> None:

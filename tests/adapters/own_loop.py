@@ -136,3 +136,25 @@ def assert_equal(left: Any, right: Any) -> None:
             assert_equal(one, other)
     else:
         assert left == right
+
+
+def update(training: Training, loss: Tensor) -> None:
+    """Make one update."""
+    training.optimizer.zero_grad()
+    loss.backward()
+    training.optimizer.step()
+
+
+class Wrapper(torch.optim.Optimizer):
+    """A wrapper as some programs have: it never calls the `__init__` of torch, and so has no parameter groups."""
+
+    def __init__(self, inner: torch.optim.Optimizer) -> None:
+        self.inner = inner
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Pass it on."""
+        self.inner.zero_grad(set_to_none)
+
+    def step(self, closure: Any = None) -> Any:
+        """Pass it on."""
+        return self.inner.step(closure)

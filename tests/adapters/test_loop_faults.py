@@ -22,7 +22,7 @@ from engine.adapters.replays.fork_replay import StepReplay
 from engine.journal.reader import JournalReader
 from engine.protocol import commands as c
 from engine.protocol import events as e
-from tests.adapters.own_loop import Training, assert_same, entries, events, rows, send, state_of, weights
+from tests.adapters.own_loop import Training, assert_same, entries, events, rows, send, state_of, update, weights
 
 Body = Callable[[Training, Any, Any], Tensor]
 
@@ -322,3 +322,36 @@ def test_a_fault_of_one_of_two_optimizers_does_not_speak_of_both(runs: Path) -> 
                 one.optimizer.step()
     (skipped,) = events(runs / "one", e.StepSkipped)
     assert skipped.reason.endswith("not finite; the updates from it were left out")
+
+
+def test_a_fault_of_one_of_two_trainings_ends_neither_of_them(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lies between the program and torch: the gradients of the step are computed, and the other one is recorded."""
+    monkeypatch.delenv("TRAINING_COCKPIT_RAISE", raising=False)
+    first, second = Training(), Training()
+
+    def broken() -> None:
+        raise RuntimeError("broken")
+
+    with first.cockpit(runs) as one, Cockpit(second.model, second.optimizer, run="two", runs_dir=runs) as two:
+        for number, _ in zip(one.steps(range(5)), two.steps(range(5)), strict=True):
+            if number == 2:
+                monkeypatch.setattr(two._hooks, "forget_thrown_away", broken)
+            update(first, next(first.model.parameters()).sum() * 0.0 + 1.0)
+            update(second, next(second.model.parameters()).sum() * 0.0 + 2.0)
+    assert [row["loss/total"] for row in rows(runs / "one").values()] == [1.0] * 5
+    assert [alert.kind for alert in events(runs / "two", e.AlertRaised)] == ["detached"]
+
+
+def test_a_fault_at_a_batch_without_an_update_does_not_end_the_loop(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TRAINING_COCKPIT_RAISE", raising=False)
+
+    def broken() -> None:
+        raise RuntimeError("broken")
+
+    training = Training()
+    with training.cockpit(runs) as cockpit:
+        monkeypatch.setattr(cockpit._numbers, "pass_batch", broken)
+        assert list(cockpit.steps(range(5))) == list(range(5))
+    assert [alert.kind for alert in events(runs / "one", e.AlertRaised)] == ["detached"]

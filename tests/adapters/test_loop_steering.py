@@ -171,6 +171,7 @@ def test_a_rollback_restores_weights_moments_and_schedule(runs: Path) -> None:
     assert_equal(at[-1], at[12])
     (back,) = events(runs / "one", e.RolledBack)
     assert (back.before, back.after) == (16, 12)
+    assert state_of(runs / "one").gate == ()
 
 
 @pytest.mark.parametrize("stop_at", [5, 11, 17], ids=["first epoch", "end of an epoch", "second epoch"])

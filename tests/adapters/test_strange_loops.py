@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from cockpit import Cockpit
 from engine.errors import UserError
 from engine.protocol import events as e
-from tests.adapters.own_loop import Training, assert_same, entries, events, rows, weights
+from tests.adapters.own_loop import Training, Wrapper, assert_same, entries, events, rows, update, weights
 
 Body = Callable[[Any, Training], None]
 
@@ -48,13 +48,6 @@ def compare(runs: Path, body: Body) -> dict[int, dict[str, float]]:
     assert_same(weights(bare.model), weights(watched.model))
     assert not events(runs / "one", e.AlertRaised, e.StepSkipped)
     return rows(runs / "one")
-
-
-def update(training: Training, loss: Tensor) -> None:
-    """Make one update."""
-    training.optimizer.zero_grad()
-    loss.backward()
-    training.optimizer.step()
 
 
 @pytest.mark.parametrize("to_none", [True, False])
@@ -348,13 +341,16 @@ def test_steps_of_a_loop_inside_are_steps_of_the_run(runs: Path) -> None:
     assert [one.epoch for one in events(runs / "one", e.EpochCompleted)] == [0]
 
 
-def test_an_optimizer_that_is_made_later_is_watched_too(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("wrapped", [lambda optimizer: optimizer, Wrapper], ids=["plain", "wrapped"])
+def test_an_optimizer_that_is_made_later_is_watched_too(
+    runs: Path, capsys: pytest.CaptureFixture[str], wrapped: Callable[[Any], Any]
+) -> None:
     """From its second update on; no checkpoint has it, since a program that resumes has not made it yet."""
     training = Training()
     with training.cockpit(runs) as cockpit:
         for number, (x, y) in enumerate(cockpit.steps(training.loader)):
             if number == 4:
-                training.optimizer = torch.optim.AdamW(training.model.parameters(), lr=0.5)
+                training.optimizer = wrapped(torch.optim.AdamW(training.model.parameters(), lr=0.5))
             update(training, training.ce(x * (math.nan if number == 8 else 1.0), y))
     assert [row["skipped"] for row in rows(runs / "one").values()] == [0.0] * 6 + [1.0] + [0.0] * 3
     assert all(torch.isfinite(weight).all() for weight in weights(training.model))

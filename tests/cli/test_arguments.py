@@ -203,6 +203,20 @@ def test_every_subcommand_has_help(capsys: pytest.CaptureFixture[str], name: str
     assert f"usage: main.py {name}" in help_of(capsys, name)
 
 
+@pytest.mark.parametrize(
+    ("started", "server"),
+    [
+        ("main.py", '"command": "PYTHON", "args": ["main.py", "mcp", '),
+        ("bin/training-cockpit", '"command": "training-cockpit", "args": ["mcp", '),
+    ],
+)
+def test_help_of_mcp_starts_the_program_as_this_one_was(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, started: str, server: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", [started])
+    assert server in help_of(capsys, "mcp")
+
+
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         parse_arguments(["--version"])

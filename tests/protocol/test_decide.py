@@ -198,6 +198,7 @@ REFUSED = [
     (RUNNING, c.SetOptimizer("adamw"), "adamw already"),
     (replace(RUNNING, good_checkpoint=""), c.Rollback(), "no good checkpoint"),
     (RUNNING, c.Rollback("99"), "step-00000120.pt, step-00000200.pt, best.pt"),
+    (RUNNING, c.Rollback(".pt"), "no checkpoint is called '.pt'"),
     (replace(RUNNING, checkpoints=()), c.Rollback("99"), "none yet"),
     (RUNNING, c.AddNote(" \n"), "empty"),
     (RUNNING, c.TakeHistogram(""), "no layer is named"),

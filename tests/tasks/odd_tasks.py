@@ -219,6 +219,11 @@ class InitFails(Right):
         raise KeyError("width")
 
 
+class InitMixesTypes(Right):
+    def __init__(self):
+        self.width = 1 + "wide"
+
+
 class NoSplits(Right):
     def open_data(self, config):
         return super().open_data(config).train, []
@@ -341,6 +346,11 @@ class Pictured(Right):
 class OddErrors(Pictured):
     def sample_errors(self, outputs, batch, config):
         return outputs[0]
+
+
+class ListedErrors(Pictured):
+    def sample_errors(self, outputs, batch, config):
+        return [0.0] * len(outputs[0])
 
 
 class NoPreview(Pictured):

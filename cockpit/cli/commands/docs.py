@@ -8,6 +8,7 @@ from typing import Final
 
 from cockpit.cli.output import print_lines
 from cockpit.text.pages import page_names, read_page
+from engine.protocol.words.command_syntax import program_name
 
 _MAX_WIDTH: Final = 120
 """Maximum columns of a page: longer lines are hard to read."""
@@ -31,7 +32,7 @@ def _list() -> list[str]:
     names = page_names()
     width = max(map(len, names), default=0)
     pages = [f"{name:<{width}}  {read_page(name).summary}" for name in names]
-    return [*pages, "", "Show one with: main.py docs PAGE"]
+    return [*pages, "", f"Show one with: {program_name()} docs PAGE"]
 
 
 def _show(text: str) -> None:

@@ -8,6 +8,7 @@ import sys
 
 from cockpit.cli.servers.extras import check_extra
 from cockpit.cli.version import version
+from engine.protocol.words.command_syntax import program_name
 
 
 def run_mcp(arguments: argparse.Namespace) -> int:
@@ -15,7 +16,7 @@ def run_mcp(arguments: argparse.Namespace) -> int:
 
     Log messages go to standard error, as standard output belongs to the protocol.
     """
-    check_extra("mcp", "agent", "main.py mcp")
+    check_extra("mcp", "agent", f"{program_name()} mcp")
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     # Importing the protocol takes half a second.
     from cockpit.cli.servers.agent.calls import Caller  # noqa: PLC0415

@@ -18,6 +18,7 @@ from engine.errors import UserError
 from engine.journal.disk.find_run import find_run
 from engine.journal.disk.run_dir import has_journal
 from engine.protocol.record import record
+from engine.protocol.words.command_syntax import program_name
 
 
 def run_serve(arguments: argparse.Namespace) -> int:
@@ -28,7 +29,7 @@ def run_serve(arguments: argparse.Namespace) -> int:
     """
     if arguments.host not in LOOPBACK:
         raise UserError(_tunnel(arguments.host, arguments.port))
-    check_extra("textual_serve", "browser", "main.py serve")
+    check_extra("textual_serve", "browser", f"{program_name()} serve")
     directory = find_run(arguments.runs_dir, arguments.run)
     if not has_journal(directory):
         raise UserError(f"the journal of {directory.name!r} is gone: there is nothing to show")

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 from typing import Final
 
 from cockpit.cli.parser import Parser
-from engine.protocol.words.command_syntax import program_name
-
-_MCP_EXAMPLES: Final = """
-an MCP client starts it by itself; in its configuration:
-  {"mcpServers": {"training": {"command": "PYTHON", "args": ["main.py", "mcp", "--runs-dir", "/path/to/runs"]}}}
-"""
+from engine.protocol.words.command_syntax import INSTALLED_COMMAND, program_name
 
 _SERVE_EXAMPLES: Final = """
 the printed address works once; the browser that opens it stays admitted, also after a reload or a lost connection,
@@ -26,8 +22,16 @@ from another machine:
 
 def add_mcp_options(parser: Parser) -> None:
     """Add the options of `mcp`."""
-    parser.epilog = _MCP_EXAMPLES
+    parser.epilog = _mcp_example()
     parser.add_argument("--steer", action="store_true", help="let agents send commands (they only read and predict)")
+
+
+def _mcp_example() -> str:
+    """Return the lines of a client's configuration that start the server."""
+    start = (INSTALLED_COMMAND,) if program_name() == INSTALLED_COMMAND else ("PYTHON", "main.py")
+    words = [*start, "mcp", "--runs-dir", "/path/to/runs"]
+    servers = {"mcpServers": {"training": {"command": words[0], "args": words[1:]}}}
+    return f"\nan MCP client starts it by itself; in its configuration:\n  {json.dumps(servers)}\n"
 
 
 def add_serve_options(parser: Parser) -> None:

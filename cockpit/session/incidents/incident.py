@@ -72,8 +72,10 @@ def is_alert(entry: Entry) -> bool:
 
 
 def belongs(entry: Entry, trouble: Trouble, cause: Cause | None, known: Incident) -> bool:
-    """Return whether an alert belongs to an incident: one of the same cause, also of before a resume; without a cause,
-    the recent open one."""
+    """Return whether an alert belongs to a known incident, also of before a resume.
+
+    It does if both have the same cause. An alert without a known cause belongs to an open incident near its step.
+    """
     if isinstance(entry.event, e.RunFailed):
         return known.family == UNSTABLE and not known.is_over and "not finite" in entry.event.error
     if trouble.family != known.family:

@@ -58,7 +58,7 @@ class FactsIndex:
     def save(self, names: Container[str]) -> None:
         """Write the facts of the runs in `names`, if one was read since the last time."""
         if self._file is not None and not self._is_saved:
-            save_index(self._file, {name: entry for name, entry in self._known.items() if name in names})
+            _save_index(self._file, {name: entry for name, entry in self._known.items() if name in names})
         self._is_saved = True
 
 
@@ -74,7 +74,7 @@ def load_index(file: Path) -> dict[str, tuple[Stamp, RunFacts]]:
         return {}
 
 
-def save_index(file: Path, runs: Mapping[str, tuple[Stamp, RunFacts]]) -> None:
+def _save_index(file: Path, runs: Mapping[str, tuple[Stamp, RunFacts]]) -> None:
     """Replace the index. A folder that cannot be written is ignored."""
     partial = file.with_name(f"{file.name}.{os.getpid()}")
     entries = {name: (stamp, [getattr(facts, field) for field in _FIELDS]) for name, (stamp, facts) in runs.items()}

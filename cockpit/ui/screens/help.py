@@ -19,6 +19,7 @@ from textual.widgets import Static
 from cockpit.preferences.key_binding import GROUPS, Group, KeyBinding, shown
 from cockpit.text.format import escape_control
 from cockpit.ui.screens.tabs import PAGE_OF
+from engine.protocol.words.command_syntax import program_name
 
 _GROUPS_OF: Final[Mapping[str, tuple[Group, ...]]] = {"charts": ("charts", "steer", "look", "app")}
 
@@ -109,7 +110,7 @@ class HelpScreen(_Pages):
 
         name, title = PAGE_OF[self._tab]
         box = self.query_one(VerticalScroll)
-        box.mount(Static(Content.assemble(("The manual", "bold $text-primary"), f"  main.py docs {name}")))
+        box.mount(Static(Content.assemble(("The manual", "bold $text-primary"), f"  {program_name()} docs {name}")))
         box.mount(Static(PageView(section(read_page(name), title)), id="page"))
 
 

@@ -32,7 +32,7 @@ class OptimizerHooks(UpdateJudge):
     of all else in a copy of the process that only repeats a step. With `stays_after_fault`, rate and clip stay in force
     after a fault, and non-finite gradients are left out, until `remove`. Only functions of torch are used then.
     `on_late_skip` is called, on an accelerator, when it is known that the last update did not count: the weights are
-    still those of that step.
+    still those of that step. `survive` is the context for what is done between the program and torch.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class OptimizerHooks(UpdateJudge):
         self.buffers = BufferGuard(names)
         self._names = names
         self._on_fault = on_fault
-        self._survive = Survive(self._give_up)
+        self.survive = Survive(self._give_up)
         self._judges_closures = judges_closures
         self._is_removed = self._is_bare = self._in_hook = False
 
@@ -83,7 +83,7 @@ class OptimizerHooks(UpdateJudge):
         """Look at the gradients before the user's own clip, which would make every one NaN if one is."""
         if self.rehearse is not None:
             self.rehearse()
-        with self._survive:
+        with self.survive:
             clip = self._early_clip
             clip.clipped, clip.total_norm = set(map(id, parameters)), total_norm
             for watched in self._watched.values():
@@ -97,7 +97,7 @@ class OptimizerHooks(UpdateJudge):
         if watched is None or self._is_removed:
             return
         self.update.count += 1
-        with self._survive:
+        with self.survive:
             watched.reader.refresh()
             if self.agree is not None:  # the others may carry out this update: none will
                 self.agree(torch.zeros((), dtype=torch.bool, device=watched.reader.parameters[0].device))
@@ -111,7 +111,7 @@ class OptimizerHooks(UpdateJudge):
 
     def settle_late(self) -> None:
         """Let the verdicts on the last updates take effect on an accelerator: no further update does it."""
-        with self._survive:
+        with self.survive:
             for watched in self._watched.values():
                 self._settle_late(watched)
 
@@ -131,7 +131,7 @@ class OptimizerHooks(UpdateJudge):
 
     def _before_state(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         """Let a late verdict take effect before the state of `optimizer` is read or replaced."""
-        with self._survive:
+        with self.survive:
             self._settle_late(self._watched[id(optimizer)])
 
     # --- around `optimizer.step` ----------------------------------------------------------
@@ -204,7 +204,7 @@ class OptimizerHooks(UpdateJudge):
         """Give up after a fault; where the hooks stay, do `bare` instead of what failed, the first time."""
         was_bare = self._is_bare
         self._give_up(error)
-        with self._survive:
+        with self.survive:
             if not (self._is_removed or was_bare):
                 bare()
 

@@ -82,7 +82,8 @@ def _backward_of_one(loss: Tensor, *args: Any, **kwargs: Any) -> Any:
     """Note `loss` for those of several trainings whose gradients it changes."""
     watching = tuple(_watching)
     for hooks in watching:
-        hooks.forget_thrown_away()
+        with hooks.survive:
+            hooks.forget_thrown_away()
     before = [_marks(hooks) for hooks in watching]
     done = _originals["backward"](*args, **kwargs)
     for hooks, former in zip(watching, before, strict=True):
@@ -92,9 +93,12 @@ def _backward_of_one(loss: Tensor, *args: Any, **kwargs: Any) -> Any:
 
 
 def _marks(hooks: OptimizerHooks) -> list[tuple[int, int] | None]:
-    """Return what changes with each gradient: which tensor it is, and its version."""
-    grads = [parameter.grad for reader in hooks.readers for parameter in reader.parameters]
-    return [None if grad is None else (id(grad), grad._version) for grad in grads]
+    """Return what changes with each gradient: which tensor it is, and its version; nothing after a fault."""
+    marks: list[tuple[int, int] | None] = []
+    with hooks.survive:
+        grads = [parameter.grad for reader in hooks.readers for parameter in reader.parameters]
+        marks += [None if grad is None else (id(grad), grad._version) for grad in grads]
+    return marks
 
 
 def _scaled(scaler: Any, outputs: Any) -> Any:
@@ -125,5 +129,6 @@ def _scaled_step(scaler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
 @untraced
 def _note_skips(scaler: Any, optimizer: Any, watching: Sequence[OptimizerHooks]) -> None:
     for hooks in watching:
-        for one in updating(optimizer):
-            hooks.note_scaler_skip(one, float(scaler.get_scale()))
+        with hooks.survive:
+            for one in updating(optimizer):
+                hooks.note_scaler_skip(one, float(scaler.get_scale()))

@@ -1,4 +1,4 @@
-"""The directories of runs: their files, creating and discarding them, and locking them."""
+"""The directories of runs: the names of their files, locking them, and whether a process uses one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conditions on a run, such as `phase>=2 or nan>0`: their parts, their truth at one moment, and the part that holds."""
+"""Conditions on a run, such as `phase>=2 or nan>0`: their truth at one moment, and the part that holds."""
 
 from __future__ import annotations
 

@@ -36,7 +36,6 @@ class StepMonitor:
         supervisor: Supervisor,
     ):
         self._config = config
-        self._train_state = train_state
         self._recorder = recorder
         self._memory = memory
         self._supervisor = supervisor

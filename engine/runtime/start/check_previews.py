@@ -18,8 +18,9 @@ def check_previews(task: Task, config: RunConfig, outputs: Any, batch: Tensors, 
     """Raise UserError if the task's errors of samples or its pictures are not what they must be."""
     if isinstance(task, HasSampleErrors):
         errors: Any = task.sample_errors(outputs, batch, config)
-        shape = tuple(errors.shape) if isinstance(errors, Tensor) else type(errors).__name__
-        if shape != (len(sample_ids),):
+        if not isinstance(errors, Tensor):
+            raise UserError(f"sample_errors() returns a {type(errors).__name__}: return a tensor, a number per sample")
+        if (shape := tuple(errors.shape)) != (len(sample_ids),):
             raise UserError(f"sample_errors() must return one number per sample, not the shape {shape}")
     if isinstance(task, HasPreviews) and config.validation.num_previews:
         previews = tuple(task.preview(outputs, batch, name, row) for row, name in enumerate(sample_ids))

@@ -54,7 +54,7 @@ def _first_word(file: Path) -> list[str]:
 
 def replace_checked(partial: Path, path: Path, checksum: str) -> None:
     """Rename `partial`, whose content has `checksum`, to `path`; the file at `path` verifies at any moment."""
-    settle(path)
+    _settle(path)
     waiting = _waiting_path(path)
     waiting.unlink(missing_ok=True)
     with waiting.open("x") as file:  # an existing link is an error: it could lead out of the directory
@@ -65,7 +65,7 @@ def replace_checked(partial: Path, path: Path, checksum: str) -> None:
     waiting.replace(checksum_path(path))
 
 
-def settle(path: Path) -> None:
+def _settle(path: Path) -> None:
     """Finish what a kill has interrupted: if the file at `path` has the checksum that waits, make it the file's own."""
     waiting = _waiting_path(path)
     if not waiting.is_file() or waiting.is_symlink():
@@ -76,12 +76,12 @@ def settle(path: Path) -> None:
 
 def move_checked(path: Path, folder: Path) -> None:
     """Move a checkpoint into `folder` with its checksum, such that the file verifies at any moment."""
-    settle(path)
+    _settle(path)
     own, target = checksum_path(path), folder / path.name
     if not own.exists():
         path.replace(target)
         return
-    settle(target)
+    _settle(target)
     waiting = _waiting_path(target)
     waiting.unlink(missing_ok=True)
     link_or_copy(own, waiting)

@@ -18,9 +18,8 @@ from engine.protocol.wire import state_from_text
 from engine.supervision.run_memory import RunMemory
 from engine.task import load_task
 from engine.training.averaging import AVERAGED, AVERAGING
-from engine.training.checkpoint.file import (
-    are_weights,
-)
+from engine.training.checkpoint.archive import are_weights
+from engine.training.checkpoint.random_states import host_random_states_kept, set_host_random_states
 
 _MOMENTS: Final = {"step", "exp_avg", "exp_avg_sq"}
 _SCALER: Final = {"scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker"}
@@ -93,6 +92,16 @@ def _check_random_state(rng: object) -> None:
         torch.Generator().set_state(cast(Tensor, cpu))
     except RuntimeError as error:
         raise ValueError(f"its random state cannot be used: {str(error).splitlines()[0]}") from error
+    if "python" in held:  # checkpoints of earlier versions lack it
+        _check_host_random_states(held)
+
+
+def _check_host_random_states(states: Mapping[str, Any]) -> None:
+    try:
+        with host_random_states_kept():
+            set_host_random_states(states)
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise ValueError(f"its random state of Python or NumPy cannot be used: {error}") from error
 
 
 def _check_moments(moments: object, model: Mapping[str, Tensor]) -> None:

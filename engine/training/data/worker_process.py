@@ -1,4 +1,4 @@
-"""One worker process: how it is started and ended, and what it does. Its samples and batches are pickled."""
+"""One worker process: how it is started, asked for batches, and ended. Samples and batches are pickled."""
 
 from __future__ import annotations
 

@@ -21,6 +21,15 @@ def test_the_list_has_a_line_for_each_page(capsys: pytest.CaptureFixture[str]):
         assert line.split(maxsplit=1) == [name, read_page(name).summary]
 
 
+@pytest.mark.parametrize(("started", "named"), [("main.py", "main.py"), ("bin/training-cockpit", "training-cockpit")])
+def test_the_list_names_the_program_as_it_was_started(
+    started: str, named: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sys, "argv", [started])
+    assert run_subcommand(parse_arguments(["docs"])) == 0
+    assert capsys.readouterr().out.endswith(f"Show one with: {named} docs PAGE\n")
+
+
 @pytest.mark.parametrize("name", page_names())
 def test_in_a_pipe_a_page_is_its_markdown(name: str, capsys: pytest.CaptureFixture[str]):
     assert run_subcommand(parse_arguments(["docs", name])) == 0

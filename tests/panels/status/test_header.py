@@ -158,22 +158,25 @@ async def test_a_stopped_run_says_so_and_how_long_it_took(run: RecordedRun, open
         assert second.rstrip().endswith("took 2 min 05 s") and "unknown" not in second
 
 
-@pytest.mark.parametrize(("reason", "is_full"), [("complete", True), ("stopped", False)])
+@pytest.mark.parametrize(
+    ("reason", "is_full", "step", "said"),
+    [("complete", True, 4000, "4000 steps"), ("stopped", False, 4000, "4000 steps"), ("complete", True, 1, "1 step")],
+)
 async def test_a_program_of_unknown_length_ends_with_its_steps(
-    run: RecordedRun, open_session: Open, reason: str, is_full: bool
+    run: RecordedRun, open_session: Open, reason: str, is_full: bool, step: int, said: str
 ) -> None:
     run.begin()
-    run.observe(total_steps=0, step=4000)
+    run.observe(total_steps=0, step=step)
     session = open_session()
     stage = Stage(Header(), session)
     async with stage.run_test(size=(80, 4)) as pilot:
         await pilot.pause()
-        assert "4000/-" in stage.shown
+        assert f"{step}/-" in stage.shown
         run.note(RunFinished(reason, 125.0))
         stage.look()
         await pilot.pause()
         second = stage.shown.splitlines()[1]
-        assert " 4000 steps " in second and "/" not in second
+        assert f" {said} " in second and "/" not in second
         assert (stage.panel.signs.full in second, stage.panel.signs.empty in second) == (is_full, not is_full)
 
 

@@ -142,6 +142,11 @@ ODD: dict[str, Odd] = {
     "a step that is true": _set(step=True),
     "random bytes too few": lambda payload: payload["rng"].update(cpu=torch.zeros(3, dtype=torch.uint8)),
     "random bytes of floats": lambda payload: payload["rng"].update(cpu=torch.zeros(5056)),
+    "no random state of NumPy": lambda payload: payload["rng"].pop("numpy"),
+    "a random state of NumPy that is short": lambda payload: payload["rng"]["numpy"].pop(),
+    "a random state of NumPy of numbers": lambda payload: payload["rng"].update(numpy=["MT19937", 1, 2, 3, 4.0]),
+    "a random state of Python of one number": lambda payload: payload["rng"].update(python=[3, [1], None]),
+    "a random state of Python of negative numbers": lambda payload: payload["rng"].update(python=[3, [-1] * 625, None]),
     "a state that is no JSON": _set(state="{"),
     "a state of another kind": _set(state="[1]"),
     **{

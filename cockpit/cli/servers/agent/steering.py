@@ -13,11 +13,8 @@ from cockpit.cli.servers.program import program_command
 from engine.errors import UserError
 from engine.journal.sender import send
 from engine.protocol.codec import Json
-from engine.protocol.words.command_syntax import parse_command
+from engine.protocol.words.command_syntax import parse_command, program_name
 
-READ_ONLY: Final = (
-    "this server is read-only: a person has to start it with `main.py mcp --steer`; until then use dry_run"
-)
 _LOOK_SECONDS: Final = 0.5
 """Seconds between two looks at the cancellation of a call."""
 
@@ -31,7 +28,8 @@ def send_to(arguments: SendArguments, caller: Caller) -> dict[str, Json]:
         found, words = predict(caller.find(arguments.run), command)
         return {**found, "text": words}
     if not caller.can_steer:
-        raise UserError(READ_ONLY)
+        started = f"{program_name()} mcp --steer"
+        raise UserError(f"this server is read-only: a person has to start it with `{started}`; until then use dry_run")
     if not arguments.reason.strip():
         raise UserError("send needs the argument reason: say in one sentence why, for the people who read the journal")
     path = caller.find(arguments.run, to_write=True)

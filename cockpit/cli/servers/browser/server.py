@@ -16,6 +16,7 @@ from cockpit.cli.servers.browser.gate import Gate, is_own_host, is_own_origin
 from cockpit.cli.servers.browser.screens import ScreenProcess
 from engine.errors import UserError
 from engine.protocol.record import record
+from engine.protocol.words.command_syntax import program_name
 from engine.runtime.host.start_signals import heeded_signals
 
 MAX_SCREENS: Final = 8
@@ -29,10 +30,6 @@ _POLICY: Final = (
     "font-src 'self' data:; connect-src 'self' ws://{host}; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 """What the page may load: only from this server. textual-serve's page asks a server of Google for a font."""
-
-_FORBIDDEN: Final = (
-    "403: open the newest address that `main.py serve` has printed. Each works once, and then in that browser only.\n"
-)
 
 _ENTRY: Final = """<!DOCTYPE html>
 <html><head><title>Training Cockpit</title><meta http-equiv="refresh" content="0; url={url}"></head></html>
@@ -118,7 +115,9 @@ class ScreenServer(Server):
         if token and (admitted := self._gate.exchange(token, cookie)) is not None:
             return self._admit(request, admitted)
         if not self._gate.admits(cookie):
-            return web.Response(status=403, text=_FORBIDDEN)
+            remedy = f"open the newest address that `{program_name()} serve` has printed"
+            once = "Each works once, and then in that browser only."
+            return web.Response(status=403, text=f"403: {remedy}. {once}\n")
         if request.path == "/ws" and not is_own_origin(request.headers.get("Origin", ""), request.host):
             return web.Response(status=403, text="403: only a page of this server may connect\n")
         response = await handler(request)

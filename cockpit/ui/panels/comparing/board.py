@@ -57,11 +57,6 @@ class ComparisonBoard(Container):
         return metrics_of_runs(self._runs) if self._chosen is None else self._chosen
 
     @property
-    def has_cursor(self) -> bool:
-        """Return whether there is a cursor."""
-        return self._view.cursor is not None
-
-    @property
     def said(self) -> str:
         """Return the axis, the cursor's place and the smoothing in words."""
         cursor, axis = self._view.cursor, self._source.axis

@@ -12,7 +12,7 @@ from cockpit.console.reporting.live_panel import phase_title
 from cockpit.session.activity.activity_text import OVER
 from cockpit.session.session import Session
 from cockpit.session.update import SessionUpdate
-from cockpit.text.format import duration, escape_control
+from cockpit.text.format import counted, duration, escape_control
 from cockpit.ui.panels.status.measures import measures, pace, waiting
 from cockpit.ui.panels.toolkit.line_panel import LinePanel
 from cockpit.ui.panels.toolkit.line_parts import LinePart, flow, part
@@ -160,7 +160,7 @@ def _steps(session: Session, state: RunState) -> tuple[float, Content]:
         done = state.step / state.total_steps
         return done, Content.assemble((f"{state.step}/{state.total_steps}", STRONG), (f" {100 * done:.1f} %", LABEL))
     if (end := session.end) is not None:
-        return 1.0 if end.word == "finished" else math.nan, Content.styled(f"{state.step} steps", STRONG)
+        return 1.0 if end.word == "finished" else math.nan, Content.styled(counted(state.step, "step"), STRONG)
     return math.nan, Content.styled(f"{state.step}/-", STRONG)
 
 

@@ -36,7 +36,8 @@ def have_all_of(readers: Iterable[GradientReader], optimizer: torch.optim.Optimi
 
 
 def _parameters_of(optimizer: torch.optim.Optimizer) -> frozenset[int]:
-    return frozenset(id(p) for group in optimizer.param_groups for p in group["params"])
+    groups = getattr(optimizer, "param_groups", ())  # a wrapper may never have called the `__init__` of torch
+    return frozenset(id(p) for group in groups for p in group["params"])
 
 
 def unknown_optimizers(

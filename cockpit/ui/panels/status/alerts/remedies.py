@@ -127,9 +127,9 @@ def _dead(incident: Incident, state: RunState) -> Iterable[Remedy]:
 
 def _exploding(incident: Incident, state: RunState) -> Iterable[Remedy]:
     lighter = other_weights(incident, state, 0.5)
-    calmer = [halved_rate(), *tighter_clip(state)]
+    gentler = [halved_rate(), *tighter_clip(state)]
     return chain(
-        calmer,
+        gentler,
         back_before(incident, state),
         switched_off(incident, state),
         lighter,

@@ -16,7 +16,7 @@ from engine.tasks.person.data.readers.coco.people import CocoScene
 from engine.tasks.person.data.readers.masks.split_reading import MaskScene
 from engine.tasks.person.data.readers.scenes import Scene
 
-NUM_SIZED: Final = 1_000
+_NUM_SIZED: Final = 1_000
 """Maximum number of files whose sizes count."""
 
 NUM_READ: Final = 64
@@ -41,7 +41,7 @@ def fingerprint(scenes: Sequence[Scene]) -> str:
     digest.update(np.fromiter(chain.from_iterable(boxes), np.float64).tobytes())
     digest.update(f"\n{_outlines(scenes)}\n".encode())
     files = [file for scene in scenes for file in _files(scene)]
-    for file in files[:: 1 + len(files) // NUM_SIZED]:
+    for file in files[:: 1 + len(files) // _NUM_SIZED]:
         with suppress(OSError):
             digest.update(f"{file.stat().st_size}\n".encode())
     for file in files[:: 1 + len(files) // NUM_READ]:

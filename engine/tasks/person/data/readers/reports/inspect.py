@@ -18,6 +18,7 @@ from engine.tasks.person.data.checks.doubts import Look, shared_doubts
 from engine.tasks.person.data.labels import label_region
 from engine.tasks.person.data.readers.coco.reader import CocoOptions
 from engine.tasks.person.data.readers.index import index_dataset
+from engine.tasks.person.data.readers.reports.box_sides import percentiles
 from engine.tasks.person.data.readers.scenes import Scene, SplitIndex, check_target, targets_of
 
 MAX_READ: Final = 1000
@@ -27,7 +28,6 @@ MAX_PIXELS: Final = 120_000_000
 """Maximum number of decoded pixels of a split with more than MAX_READ images; at least MIN_READ images are decoded."""
 
 MIN_READ: Final = 50
-PERCENTILES: Final = (5, 25, 50, 75, 95)
 
 _NUM_TRIED: Final = 5
 _LABEL_SIZE: Final = 64
@@ -109,8 +109,8 @@ def _inspect_split(name: str, split: SplitIndex, look: Look, *, min_pixels: int,
         num_small=num_measured - len(targets),
         num_crowds=split.num_crowds,
         class_shares=reading.shares,
-        width_percentiles=_percentiles(boxes_B4[:, 2] - boxes_B4[:, 0]),
-        height_percentiles=_percentiles(boxes_B4[:, 3] - boxes_B4[:, 1]),
+        width_percentiles=percentiles(boxes_B4[:, 2] - boxes_B4[:, 0]),
+        height_percentiles=percentiles(boxes_B4[:, 3] - boxes_B4[:, 1]),
         problems=(*split.problems, *reading.problems),
         doubts=(*split.doubts, *look.doubts()),
     )
@@ -178,10 +178,6 @@ def _num_affordable(scenes: Sequence[Scene]) -> int:
             people = sum(len(each.boxes) for each in scenes) / len(scenes)
             return max(MIN_READ, int(MAX_PIXELS / (width * height * (1 + people))))
     return len(scenes)
-
-
-def _percentiles(sides: NDArray[np.float64]) -> tuple[float, ...]:
-    return tuple(float(value) for value in np.percentile(sides, PERCENTILES)) if len(sides) else ()
 
 
 def _step_monitor(splits: Sequence[SplitReport]) -> tuple[bool, str]:

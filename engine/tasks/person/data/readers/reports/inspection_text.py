@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
-from engine.tasks.person.data.readers.reports.inspect import PERCENTILES, DatasetReport, SplitReport
+from engine.tasks.person.data.readers.reports.box_sides import percentiles_text
+from engine.tasks.person.data.readers.reports.inspect import DatasetReport, SplitReport
 
 NUM_LISTED: Final = 10
 
@@ -30,18 +30,14 @@ def _split_lines(split: SplitReport) -> list[str]:
         f"  images decoded {split.num_images_read}; pixels of their regions: {shares}",
     ]
     if split.width_percentiles:
-        lines.append(f"  box width  {_quantiles(split.width_percentiles)}")
-        lines.append(f"  box height {_quantiles(split.height_percentiles)}")
+        lines.append(f"  box width  {percentiles_text(split.width_percentiles)}")
+        lines.append(f"  box height {percentiles_text(split.height_percentiles)}")
     lines.append(f"  problems {len(split.problems)}")
     lines += [f"    {problem.file}: {problem.error}" for problem in split.problems[:NUM_LISTED]]
     if len(split.problems) > NUM_LISTED:
         lines.append(f"    and {len(split.problems) - NUM_LISTED} more")
     lines += [f"  doubted: {doubt.file}: {doubt.message}" for doubt in split.doubts]
     return lines
-
-
-def _quantiles(values: Sequence[float]) -> str:
-    return ", ".join(f"p{share} {value:.0f}" for share, value in zip(PERCENTILES, values, strict=True)) + " pixels"
 
 
 def _plain(line: str) -> str:

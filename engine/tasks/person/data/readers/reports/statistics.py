@@ -14,13 +14,13 @@ from engine.protocol.record import record
 from engine.tasks.person.data.checks.doubts import sample_doubts
 from engine.tasks.person.data.readers.coco.reader import CocoOptions
 from engine.tasks.person.data.readers.index import index_dataset
+from engine.tasks.person.data.readers.reports.box_sides import percentiles
 from engine.tasks.person.data.readers.reports.region_sums import sum_regions
 from engine.tasks.person.data.readers.scenes import Box, SplitIndex, targets_of
 
 MAX_READ: Final = 1000
 """Maximum number of decoded images per split, evenly spaced."""
 
-PERCENTILES: Final = (5, 25, 50, 75, 95)
 SIZES: Final = {"small": 32**2, "medium": 96**2}
 """Areas in pixels below which COCO calls a person small or medium; the others are large."""
 
@@ -135,8 +135,8 @@ def _measure_split(split: SplitIndex, min_pixels: int, max_read: int, say: Calla
         share_near_others=_ratio(sum(near), len(near)),
         share_other_where_present=_ratio(sum(others), len(others)),
         sizes=_sizes(sums.areas),
-        width_percentiles=_percentiles(chosen_B4[:, 2] - chosen_B4[:, 0]),
-        height_percentiles=_percentiles(chosen_B4[:, 3] - chosen_B4[:, 1]),
+        width_percentiles=percentiles(chosen_B4[:, 2] - chosen_B4[:, 0]),
+        height_percentiles=percentiles(chosen_B4[:, 3] - chosen_B4[:, 1]),
     )
 
 
@@ -171,7 +171,3 @@ def _sizes(areas: Sequence[int]) -> dict[str, int]:
 
 def _ratio(count: float, total: int) -> float:
     return count / total if total else 0.0
-
-
-def _percentiles(sides: NDArray[np.float64]) -> tuple[float, ...]:
-    return tuple(float(value) for value in np.percentile(sides, PERCENTILES)) if len(sides) else ()

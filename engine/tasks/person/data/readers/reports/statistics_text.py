@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from engine.protocol.words.command_syntax import program_name
+from engine.tasks.person.data.readers.reports.box_sides import percentiles_text
 from engine.tasks.person.data.readers.reports.statistics import (
     NEAR,
-    PERCENTILES,
     DatasetStatistics,
     Shares,
     SplitStatistics,
@@ -57,14 +55,10 @@ def _split_lines(name: str, split: SplitStatistics) -> list[str]:
         f"  overlap: {split.people_per_region:.2f} people in a region; other people in {with_others}, {where}",
         f"  boxes that overlap another by an IoU of {NEAR} or more: {near}",
         f"  sizes: {', '.join(f'{size} {count}' for size, count in split.sizes.items())} (by area, as COCO)",
-        f"  box width  {_quantiles(split.width_percentiles)}",
-        f"  box height {_quantiles(split.height_percentiles)}",
+        f"  box width  {percentiles_text(split.width_percentiles)}",
+        f"  box height {percentiles_text(split.height_percentiles)}",
     ]
 
 
 def _named(shares: Shares) -> str:
     return ", ".join(f"{name} {share:.3f}" for name, share in zip(CLASSES, shares, strict=True))
-
-
-def _quantiles(values: Sequence[float]) -> str:
-    return ", ".join(f"p{share} {value:.0f}" for share, value in zip(PERCENTILES, values, strict=True)) + " pixels"
