@@ -48,7 +48,7 @@ def legend_of(spec: Spec, feed: ChartInputs, metrics: tuple[str, ...]) -> tuple[
 
 def _share(value: float | None, total: float) -> str:
     """Return the share of a stacked curve; empty string for one without a finite value."""
-    return f"{abs(value) / total:.1%}" if value is not None and math.isfinite(value) and total > 0 else ""
+    return f"{100 * (abs(value) / total):.1f} %" if value is not None and math.isfinite(value) and total > 0 else ""
 
 
 def _chance(spec: Spec, feed: ChartInputs, metric: str) -> float | None:
