@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from textual.events import Paste
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from engine.protocol import commands as c
 from engine.protocol import events as e
@@ -45,6 +45,8 @@ async def test_the_terms_stand_with_weight_raw_loss_and_chance(run, open_screen)
         assert listed["dice"] == ["0.5", "0.6236", "0.6667"]
         assert listed["contour"] == ["0.05", "off", "-"]
         assert screen.screen.query_one(Input).value == "1"
+        columns = str(screen.screen.query_one("#columns", Static).render())
+        assert {len(row) for row in rows(screen)} == {len(columns)}, "each column ends below its title"
 
 
 async def test_a_term_can_be_asked_for(run, open_screen):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cockpit.charts.ticks import narrow
 from cockpit.console.incident_text import incident_line
 from cockpit.session.checkpoints import Checkpoint, checkpoints_of, way_back
 from cockpit.session.incidents.incident import Incident
@@ -27,6 +28,7 @@ from engine.protocol.task_spec import TaskSpec
 
 _LEAST_TITLE, _MOST_TITLE = 7, 16
 """Columns of the score in the list of checkpoints, whose title is whole unless it is very long."""
+_LOSS = 8
 
 
 def rollback(situation: Situation) -> Plan:
@@ -47,7 +49,7 @@ def rollback(situation: Situation) -> Plan:
         )
 
     score = f"{session.spec.score_title or '-':>{width}.{width}}"
-    explain = f"   {'step':>8} {'back':>7} {'loss':>8} {score}  {'kind':10} {'good':6} age"
+    explain = f"   {'step':>8} {'back':>7} {'loss':>{_LOSS}} {score}  {'kind':10} {'good':6} age"
     return Open(
         lambda: MenuDialog(session, "Roll back: steering is kept", choices, explain=lambda: explain, inline=False)
     )
@@ -153,5 +155,11 @@ def _checkpoint_row(checkpoint: Checkpoint, state: RunState, now: float, width: 
     back = "?" if checkpoint.step is None else str(state.step - checkpoint.step)
     good = f"{PASS} last" if checkpoint.name == state.good_checkpoint else PASS if checkpoint.good else "-"
     age = "-" if checkpoint.saved_at is None else duration(max(now - checkpoint.saved_at, 0.0))
-    measured = f"{number(checkpoint.loss):>8} {number(checkpoint.score, 3):>{width}}"
+    measured = f"{_fitted(checkpoint.loss, 4, _LOSS)} {_fitted(checkpoint.score, 3, width)}"
     return f"{step:>8} {back:>7} {measured}  {checkpoint.kind or '-':10} {good:6} {age}"
+
+
+def _fitted(value: float | None, digits: int, width: int) -> str:
+    """Return a number in a column, with fewer digits if it is too long: 0.000192 instead of 0.0001922."""
+    text = number(value, digits)
+    return (text if value is None or len(text) <= width else narrow(value, width)).rjust(width)
