@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from textual.content import Content
+
 from cockpit.charts.ticks import narrow
 from cockpit.console.incident_text import incident_line
 from cockpit.session.checkpoints import Checkpoint, checkpoints_of, way_back
 from cockpit.session.incidents.incident import Incident
 from cockpit.text.command_text import describe_outcome
 from cockpit.text.event_text import sentence
-from cockpit.text.format import duration, number
+from cockpit.text.format import duration, escape_control, number
 from cockpit.ui.dialogs.box import PASS
 from cockpit.ui.dialogs.choice_dialog import Choice, MenuDialog
 from cockpit.ui.dialogs.confirm_dialog import ConfirmDialog
@@ -20,6 +22,7 @@ from cockpit.ui.dialogs.plans.plan import Open, Plan, Reason, Send, Situation
 from cockpit.ui.dialogs.undo import NoUndo, Undo, named, plan_undo
 from cockpit.ui.panels.status.alerts.account import account
 from cockpit.ui.panels.status.alerts.remedies import remedies_of
+from cockpit.ui.panels.toolkit.line_parts import cut
 from engine.journal.reader import Entry
 from engine.protocol import commands as c
 from engine.protocol.events import PhaseDemoted, Status
@@ -38,7 +41,8 @@ def rollback(situation: Situation) -> Plan:
         return Send(c.Rollback(situation.argument))
     if not situation.state.checkpoints:
         return Reason("no checkpoint exists yet: c writes one")
-    width = min(max(len(session.spec.score_title), _LEAST_TITLE), _MOST_TITLE)
+    title = escape_control(session.spec.score_title) or "-"
+    width = min(max(Content(title).cell_length, _LEAST_TITLE), _MOST_TITLE)
 
     def choices() -> Sequence[Choice]:
         state = session.state or situation.state
@@ -48,7 +52,8 @@ def rollback(situation: Situation) -> Plan:
             for checkpoint in found
         )
 
-    score = f"{session.spec.score_title or '-':>{width}.{width}}"
+    title = cut(Content(title), width).plain
+    score = " " * (width - Content(title).cell_length) + title
     explain = f"   {'step':>8} {'back':>7} {'loss':>{_LOSS}} {score}  {'kind':10} {'good':6} age"
     return Open(
         lambda: MenuDialog(session, "Roll back: steering is kept", choices, explain=lambda: explain, inline=False)
