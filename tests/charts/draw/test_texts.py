@@ -69,3 +69,13 @@ def test_names_of_any_characters_keep_the_frame(kind: Literal["lines", "stack", 
     lines = picture(spec, feed_of(history), (60, 12)).lines()
     assert "損失関数" in lines[0] and any("精度🙂" in line for line in lines)
     assert any("a\\x1b[31m" in line for line in lines)
+
+
+def test_one_name_that_is_longer_than_a_row_hides_no_other() -> None:
+    canvas = Canvas(38, 3)
+    names = ("d1", "n" * 100, "nan1", "last")
+    items = [LegendItem(letter, 0, name, "1.5") for letter, name in zip("abcd", names, strict=True)]
+    draw_legend(canvas, Area(0, 0, 38, 3), items, BRAILLE)
+    rows = canvas.lines()
+    assert rows[0].split() == ["a", "d1"] and rows[2].split() == ["c", "nan1", "d", "last"]
+    assert rows[1].startswith(" b nnn") and rows[1].rstrip().endswith(BRAILLE.dots)
