@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
+from weakref import WeakKeyDictionary, WeakSet
 
 import textual
 from textual._compositor import ChopsUpdate, Compositor
@@ -18,7 +19,7 @@ from textual._keyboard_protocol import FUNCTIONAL_KEYS
 from textual._xterm_parser import BRACKETED_PASTE_END, BRACKETED_PASTE_START, FOCUSIN, FOCUSOUT, XTermParser
 from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
-from textual.events import Idle, Key
+from textual.events import Event, Idle, Key, Paste
 from textual.geometry import Region
 from textual.message import Message
 from textual.messages import Layout
@@ -201,6 +202,44 @@ class OpenApp(App[None], inherit_bindings=False):
     """An app that passes exceptions to `on_fault` and continues, with a public driver and output."""
 
     _styled_for: str | None = None
+
+    def __init__(self, driver_class: type[Driver] | None = None) -> None:
+        super().__init__(driver_class=driver_class)
+        self._held: list[Key | Paste] = []
+        self._typed_on: WeakKeyDictionary[Key, Screen[Any]] = WeakKeyDictionary()
+        self._settled: WeakSet[Screen[Any]] = WeakSet()
+
+    async def on_event(self, event: Event) -> None:
+        """Handle an event; keys and pasted text for a screen that opens wait until its widget has the focus.
+
+        Textual gives them to the screen itself, where they are lost.
+        """
+        if not isinstance(event, Key | Paste) or event.is_forwarded:
+            await super().on_event(event)
+        elif self._held or self._is_opening():
+            self._held.append(event)
+            if len(self._held) == 1:  # its messages are handled in order: those that open it came before
+                self.screen.call_later(self.call_later, self._give_held)
+        else:
+            if isinstance(event, Key):
+                self._typed_on[event] = self.screen
+            await super().on_event(event)
+
+    async def _on_key(self, event: Key) -> None:
+        """Give a key that no widget took to the screen on top, if that opened after the key was typed."""
+        if self._typed_on.get(event, self.screen) is not self.screen:
+            event.prevent_default()
+            await self.on_event(Key(event.key, event.character))
+
+    def _is_opening(self) -> bool:
+        screen = self.screen
+        return bool(screen.AUTO_FOCUS) and screen.focused is None and screen not in self._settled
+
+    async def _give_held(self) -> None:
+        self._settled.add(self.screen)
+        held, self._held = self._held, []
+        for event in held:
+            await self.on_event(event)
 
     def on_fault(self, error: Exception) -> None:
         """Handle an exception of a message handler or callback; ends the app unless a subclass overrides it."""

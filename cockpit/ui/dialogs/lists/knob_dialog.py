@@ -31,8 +31,8 @@ class KnobDialog(RowsDialog):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1)", "knob above", show=False),
-        Binding("down", "move(1)", "knob below", show=False),
+        Binding("up", "move(-1)", "knob above", show=False, priority=True),
+        Binding("down", "move(1)", "knob below", show=False, priority=True),
         Binding("left", "turn(-1)", "value before", show=False, priority=True),
         Binding("right", "turn(1)", "next value", show=False, priority=True),
         Binding("enter", "submit", "send", show=False),

@@ -26,8 +26,8 @@ class WeightDialog(RowsDialog):
     """Up and down choose the term, also while a value is typed. `term` is the term to begin with."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1)", "term above", show=False),
-        Binding("down", "move(1)", "term below", show=False),
+        Binding("up", "move(-1)", "term above", show=False, priority=True),
+        Binding("down", "move(1)", "term below", show=False, priority=True),
         Binding("enter", "submit", "send", show=False),
     ]
 
