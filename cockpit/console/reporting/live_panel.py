@@ -140,7 +140,8 @@ def _measures(view: RunView) -> Iterable[LineSegment]:
     yield LineSegment("lr", rate(state.lr) if state.lr else "-")
     if state.spec.score:
         score = "-" if state.score is None else decimal(state.score, 4)
-        yield LineSegment(escape_control(state.spec.score_title), score)
+        title = "val/loss" if state.spec.score == "loss" else state.spec.score_title  # "loss" is that of the training
+        yield LineSegment(escape_control(title), score)
     if view.best is not None:
         yield LineSegment("best", f"{decimal(view.best.score, 4)} at step {view.best.step}")
     if speed:

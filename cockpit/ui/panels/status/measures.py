@@ -35,7 +35,8 @@ def measures(session: Session, state: RunState, soon: RunState, width: int, dots
     yield _lr(state, soon, dots)
     if state.spec.score:
         score = "-" if state.score is None else decimal(state.score, 3)
-        yield part(escape_control(state.spec.score_title), score, rank=1)
+        title = "val/loss" if state.spec.score == "loss" else state.spec.score_title  # "loss" is that of the training
+        yield part(escape_control(title), score, rank=1)
     if session.best is not None:
         yield part("best", decimal(session.best.score, 3), rank=3)
         yield part("at", str(session.best.step), LABEL, rank=5)
