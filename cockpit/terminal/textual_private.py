@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
@@ -61,7 +63,8 @@ PRIVATE_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "textual._compositor:Compositor": ("_dirty_regions", "_get_renders", "render_partial_update", "render_update"),
     "textual.driver:Driver": ("_app", "_loop"),
     "textual.drivers.linux_driver:LinuxDriver": (
-        *("_file", "_get_terminal_size", "_key_thread", "_must_signal_resume", "_sigcont_application"),
+        *("_auto_restart", "_file", "_get_terminal_size", "_key_thread", "_must_signal_resume", "_sigcont_application"),
+        "_sigtstp_application",
     ),
     "textual._xterm_parser:XTermParser": ("_sequence_to_key_events", "parse_mouse_code"),
 }
@@ -179,6 +182,20 @@ class OpenDriver(LinuxDriver):
             self.suspend_application_mode()
             self._must_signal_resume = True
             self.start_application_mode()
+
+    def _sigtstp_application(self, *_: object) -> None:
+        """Restore the terminal and stop until a shell continues the process; without one, take the terminal again.
+
+        Textual stops by SIGSTOP, which the kernel does not ignore if nothing could continue the process.
+        """
+        if self._auto_restart:
+            self.suspend_application_mode()
+            self._must_signal_resume = True
+        before = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        signal.pthread_kill(threading.get_ident(), signal.SIGTSTP)
+        signal.signal(signal.SIGTSTP, before)
+        if self._must_signal_resume:
+            self._sigcont_application()
 
     def _sigcont_application(self, *_: object) -> None:
         if self._must_signal_resume:  # it was suspended, by SIGTSTP
