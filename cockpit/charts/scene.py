@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from cockpit.charts.annotations.marks import NO_MARKS, Marks
 from cockpit.charts.columns.source import Columns
 from cockpit.charts.columns.window import ColumnWindow
@@ -27,6 +29,11 @@ class Curve:
     chance: float | None = None
     edges: tuple[float, float] = (math.nan, math.nan)
     """A sparse curve's values at the window's first and last column, interpolated to points outside."""
+
+    @property
+    def has_values(self) -> bool:
+        """Return whether the window has a finite value of it, or a line between two points outside."""
+        return bool(np.isfinite(self.columns.high_C).any() or np.isfinite(self.edges).any())
 
 
 @record
@@ -63,12 +70,22 @@ class LineChart:
     under: tuple[Curve, ...] = ()
     """Curves of other runs, drawn dim and dotted where nothing else is."""
 
+    @property
+    def has_values(self) -> bool:
+        """Return whether there is a curve to draw."""
+        return any(curve.has_values for curve in (*self.curves, *self.under))
+
 
 @record
 class Stack:
     """The share of each curve (one column per cell) in the sum of absolute values."""
 
     curves: tuple[Curve, ...]
+
+    @property
+    def has_values(self) -> bool:
+        """Return whether there is a band to draw."""
+        return any(curve.has_values for curve in self.curves)
 
 
 @record
@@ -87,6 +104,11 @@ class Heat:
 
     rows: tuple[HeatRow, ...]
     scale: Scale
+
+    @property
+    def has_values(self) -> bool:
+        """Return whether there is a colour to draw."""
+        return any(np.isfinite(row.columns.high_C).any() for row in self.rows)
 
 
 Body = LineChart | Stack | Heat
@@ -127,6 +149,6 @@ class ChartScene:
     tags: tuple[str, ...] = ()
     focused: bool = False
     note: str = ""
-    """Text in a plot that has nothing to show."""
+    """Text in each plot if the run has nothing to show; empty string otherwise."""
     key: tuple[tuple[str, Ink], ...] = ()
     """Pieces of text in their colours, for a chart with a colour scale."""

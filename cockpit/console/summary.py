@@ -14,7 +14,7 @@ from cockpit.console.step_time_text import step_time_of
 from cockpit.session.incidents.incident import Incident
 from cockpit.session.incidents.incidents import incidents_of
 from cockpit.session.run_summary import Best, best_validation, chance_levels, last_terms
-from cockpit.text.format import duration, escape_control, number, rate
+from cockpit.text.format import decimal, duration, escape_control, number, rate
 from cockpit.text.next_steps import resume_command
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.journal.reader import Entry, JournalReader
@@ -113,13 +113,11 @@ def _where(state: RunState) -> str:
 def _reached(outcome: RunSummary) -> str:
     state, best = outcome.state, outcome.best
     parts = [f"last loss {number(state.loss)}", f"gradient norm {number(state.grad_norm)}"]
-    if best is None:
-        parts += [f"no best {escape_control(state.spec.score_title)} yet"] if state.spec.score else []
-    else:
-        parts += [
-            f"{escape_control(state.spec.score_title)} {number(state.score)}",
-            f"best {best.score:.4f} at step {best.step}",
-        ]
+    title = escape_control(state.spec.score_title)
+    if best is not None:
+        parts += [f"{title} {number(state.score)}", f"best {decimal(best.score, 4)} at step {best.step}"]
+    elif title:
+        parts.append(f"no best {title} yet")
     return ", ".join(parts)
 
 

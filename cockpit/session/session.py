@@ -247,10 +247,10 @@ class Session(Outbox):
         if self.state is None:
             self.pulse = f"{_STARTING}, {duration(self.elapsed)}"
             return
-        self._watch.observe(self.state, now)
+        self._watch.observe(self.state, now, silent=bool(lifeless))
         self.pulse = lifeless or self._watch.text(self.state, now)
-        self.steps_per_second = None if over or lifeless else self._watch.pace.steps_per_second()
-        self.remaining = None if over or lifeless else self._watch.pace.remaining(now, self.state.total_steps)
+        self.steps_per_second = self._watch.pace.steps_per_second()
+        self.remaining = self._watch.pace.remaining(now, self.state.total_steps)
 
 
 def _shown_age(seconds: float | None) -> int:

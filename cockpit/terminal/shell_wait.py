@@ -81,12 +81,26 @@ def _follow(child: int, group: int) -> None:
         return
     pass_terminal(group, os.getpgrp())
     if os.WIFSTOPPED(status):
-        os.kill(os.getpid(), signal.SIGSTOP)
+        _stop(os.WSTOPSIG(status))
         return
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         _die_by(-code)
     os._exit(code if code >= 0 else 128 - code)
+
+
+def _stop(number: int) -> None:
+    """Stop as the child has by signal `number`.
+
+    The kernel ignores SIGTSTP if no shell could continue this process. Then the child goes on too.
+    """
+    if number != signal.SIGTSTP:
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return
+    before = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTSTP)
+    signal.signal(signal.SIGTSTP, before)
+    os.kill(os.getpid(), signal.SIGCONT)
 
 
 def _die_by(number: int) -> None:

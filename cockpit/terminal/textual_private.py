@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
+from weakref import WeakKeyDictionary, WeakSet
 
 import textual
 from textual._compositor import ChopsUpdate, Compositor
@@ -18,7 +21,7 @@ from textual._keyboard_protocol import FUNCTIONAL_KEYS
 from textual._xterm_parser import BRACKETED_PASTE_END, BRACKETED_PASTE_START, FOCUSIN, FOCUSOUT, XTermParser
 from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
-from textual.events import Idle, Key
+from textual.events import Event, Idle, Key, Paste
 from textual.geometry import Region
 from textual.message import Message
 from textual.messages import Layout
@@ -60,7 +63,8 @@ PRIVATE_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "textual._compositor:Compositor": ("_dirty_regions", "_get_renders", "render_partial_update", "render_update"),
     "textual.driver:Driver": ("_app", "_loop"),
     "textual.drivers.linux_driver:LinuxDriver": (
-        *("_file", "_get_terminal_size", "_key_thread", "_must_signal_resume", "_sigcont_application"),
+        *("_auto_restart", "_file", "_get_terminal_size", "_key_thread", "_must_signal_resume", "_sigcont_application"),
+        "_sigtstp_application",
     ),
     "textual._xterm_parser:XTermParser": ("_sequence_to_key_events", "parse_mouse_code"),
 }
@@ -179,6 +183,20 @@ class OpenDriver(LinuxDriver):
             self._must_signal_resume = True
             self.start_application_mode()
 
+    def _sigtstp_application(self, *_: object) -> None:
+        """Restore the terminal and stop until a shell continues the process; without one, take the terminal again.
+
+        Textual stops by SIGSTOP, which the kernel does not ignore if nothing could continue the process.
+        """
+        if self._auto_restart:
+            self.suspend_application_mode()
+            self._must_signal_resume = True
+        before = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        signal.pthread_kill(threading.get_ident(), signal.SIGTSTP)
+        signal.signal(signal.SIGTSTP, before)
+        if self._must_signal_resume:
+            self._sigcont_application()
+
     def _sigcont_application(self, *_: object) -> None:
         if self._must_signal_resume:  # it was suspended, by SIGTSTP
             super()._sigcont_application()
@@ -201,6 +219,44 @@ class OpenApp(App[None], inherit_bindings=False):
     """An app that passes exceptions to `on_fault` and continues, with a public driver and output."""
 
     _styled_for: str | None = None
+
+    def __init__(self, driver_class: type[Driver] | None = None) -> None:
+        super().__init__(driver_class=driver_class)
+        self._held: list[Key | Paste] = []
+        self._typed_on: WeakKeyDictionary[Key, Screen[Any]] = WeakKeyDictionary()
+        self._settled: WeakSet[Screen[Any]] = WeakSet()
+
+    async def on_event(self, event: Event) -> None:
+        """Handle an event; keys and pasted text for a screen that opens wait until its widget has the focus.
+
+        Textual gives them to the screen itself, where they are lost.
+        """
+        if not isinstance(event, Key | Paste) or event.is_forwarded:
+            await super().on_event(event)
+        elif self._held or self._is_opening():
+            self._held.append(event)
+            if len(self._held) == 1:  # its messages are handled in order: those that open it came before
+                self.screen.call_later(self.call_later, self._give_held)
+        else:
+            if isinstance(event, Key):
+                self._typed_on[event] = self.screen
+            await super().on_event(event)
+
+    async def _on_key(self, event: Key) -> None:
+        """Give a key that no widget took to the screen on top, if that opened after the key was typed."""
+        if self._typed_on.get(event, self.screen) is not self.screen:
+            event.prevent_default()
+            await self.on_event(Key(event.key, event.character))
+
+    def _is_opening(self) -> bool:
+        screen = self.screen
+        return bool(screen.AUTO_FOCUS) and screen.focused is None and screen not in self._settled
+
+    async def _give_held(self) -> None:
+        self._settled.add(self.screen)
+        held, self._held = self._held, []
+        for event in held:
+            await self.on_event(event)
 
     def on_fault(self, error: Exception) -> None:
         """Handle an exception of a message handler or callback; ends the app unless a subclass overrides it."""

@@ -34,6 +34,12 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{value:.{digits}g}"
 
 
+def decimal(value: float, decimals: int) -> str:
+    """Return a number with `decimals`, such as a score; as `number` does if these would hide it: 1.5e-05, 2e+09."""
+    is_plain = value == 0 or 10.0 ** (1 - decimals) <= abs(value) < 1e6
+    return f"{value:.{decimals}f}" if is_plain else number(value)
+
+
 def clip_text(value: float) -> str:
     """Return the bound of the gradient clip, 'off' for an infinite one."""
     return "off" if value == math.inf else number(value)

@@ -68,7 +68,7 @@ def choose(
 def _tune(state: RunState, settings: AutopilotConfig) -> AutopilotDecision:
     rate, where = (
         settings.final_learning_rate,
-        f"the last {settings.final_share:.0%} of the run, in phase {state.phase}",
+        f"the last {100 * settings.final_share:.0f} % of the run, in phase {state.phase}",
     )
     if state.lr <= rate:
         return AutopilotDecision(TUNE, f"{where}: the rate is {state.lr:.3g} already", "tuning")
@@ -103,7 +103,8 @@ def _next_phase(memory: AutopilotState, state: RunState, settings: AutopilotConf
 def _to_come(settings: AutopilotConfig) -> str:
     if not settings.final_share:
         return "it is trained to the end of the run"
-    return f"the last {settings.final_share:.0%} of the run is trained at {settings.final_learning_rate:g} and less"
+    share = f"{100 * settings.final_share:.0f} %"
+    return f"the last {share} of the run is trained at {settings.final_learning_rate:g} and less"
 
 
 def _times(count: int) -> str:

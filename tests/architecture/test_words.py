@@ -165,3 +165,9 @@ class Box:
     found = {text: node for node, text in docstrings(ast.parse(source))}
     assert set(found) == {"Module.", "Constant.", "Class.", "Field.", "Property.", "Method.", "Attribute."}
     assert is_property(found["Property."]) and not is_property(found["Method."])
+
+
+def test_percentages_have_a_blank() -> None:
+    """The format `%` of a number writes none: texts say "50 %", as the manual does."""
+    found = [path.name for path in program_files() if re.search(r":\.\d%\}", path.read_text(encoding="utf-8"))]
+    assert not found

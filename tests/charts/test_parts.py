@@ -51,7 +51,7 @@ def test_a_stack_is_as_thick_as_its_shares() -> None:
     lines = picture(spec, feed_of(history), (66, 13), "ascii").lines()
     column = "".join(line[40] for line in lines[2:-3])
     assert column == "=" * 2 + "#" * 6
-    assert "75.0%" in lines[1]
+    assert "75.0 %" in lines[1]
 
 
 def test_a_heat_strip_has_a_row_per_module_and_a_scale() -> None:

@@ -158,3 +158,10 @@ def test_the_curves_are_loss_miou_and_gradient_norm(run: ScriptedRun) -> None:
     titles = [line.split()[0] for line in lines if "last" in line]
     assert titles == ["loss/total", "val/miou", "grad_norm/total"]
     assert all(len(line) <= 60 for line in lines)
+
+
+def test_a_small_score_is_not_shown_as_zero(run: ScriptedRun) -> None:
+    run.begin()
+    run.train(200)
+    run.validate(1.5e-5)
+    assert "mIoU 1.5e-05, best 1.5e-05 at step 200" in summary(run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -61,6 +62,19 @@ async def test_a_checkpoint_written_meanwhile_joins_the_list(run, open_screen):
         run.save(good=True)
         screen.look()
         assert [row.split()[1] for row in rows(screen)] == ["60", "50", "40"]
+
+
+async def test_numbers_of_any_length_keep_their_columns(run, open_screen):
+    for loss, score in ((0.0001922, 0.000123456), (-1.2345e-300, math.nan)):
+        run.train(run.state.step + 1)
+        run.observe(loss=loss, score=score)
+        run.save(good=False)
+    screen = open_screen()
+    async with screen.run_test(size=SIZE) as pilot:
+        await press(pilot, "r")
+        assert {row.index("step") for row in rows(screen)[:4]} == {38}
+        assert rows(screen)[0].split()[3:5] == ["-1e-300", "NaN"]
+        assert rows(screen)[1].split()[3:5] == ["0.000192", "0.00012"]
 
 
 async def test_a_rollback_named_by_its_checkpoint_only_asks_once(run, open_screen):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from engine.protocol import commands as c
 from engine.protocol import events as e
@@ -26,6 +26,9 @@ async def test_every_knob_stands_with_its_value_and_its_range(open_screen):
             ["mode", "soft", "soft, hard, off"],
         ]
         assert typed(screen) == "0.7" and "as it is now" in screen.box
+        columns = str(screen.screen.query_one("#columns", Static).render())
+        assert columns.index("value") == rows(screen)[0].index("0.7")
+        assert columns.index("takes") == rows(screen)[0].index("0.1..2")
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from textual.events import Paste
-from textual.widgets import Input
+from textual.events import Key, Paste
+from textual.widgets import Input, Static
 
 from engine.protocol import commands as c
 from engine.protocol import events as e
@@ -45,6 +45,8 @@ async def test_the_terms_stand_with_weight_raw_loss_and_chance(run, open_screen)
         assert listed["dice"] == ["0.5", "0.6236", "0.6667"]
         assert listed["contour"] == ["0.05", "off", "-"]
         assert screen.screen.query_one(Input).value == "1"
+        columns = str(screen.screen.query_one("#columns", Static).render())
+        assert {len(row) for row in rows(screen)} == {len(columns)}, "each column ends below its title"
 
 
 async def test_a_term_can_be_asked_for(run, open_screen):
@@ -113,3 +115,21 @@ async def test_the_lines_of_a_pasted_note_are_joined_by_blanks(run, open_screen)
         screen.screen.query_one(Input).post_message(Paste("seen at night:\n  the loss rises\n\nafter dinner\n"))
         await press(pilot, "!", "enter")
         assert screen.answer() == [c.AddNote("a seen at night: the loss rises after dinner!")]
+
+
+@pytest.mark.parametrize(
+    ("keys", "sent"),
+    [
+        (("w", "down", "0", ".", "7", "enter"), [c.SetLossWeight("dice", 0.7)]),
+        (("b", "2", "tab", "1", "6", "enter"), [c.SetAccumulation(2), c.SetBatchSize(16)]),
+    ],
+)
+async def test_keys_that_come_at_the_same_moment_act_in_their_order(run, open_screen, keys, sent):
+    screen = open_screen()
+    async with screen.run_test(size=SIZE) as pilot:
+        await press(pilot, keys[0])
+        for key in keys[1:]:
+            screen.post_message(Key(key, key if len(key) == 1 else None))
+        for _ in range(10):
+            await pilot.pause()
+        assert screen.answer() == sent

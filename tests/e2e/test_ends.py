@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import signal
+import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from engine.errors import UserError
@@ -128,12 +129,27 @@ def test_the_second_interrupt_ends_at_once_and_gives_the_terminal_back(folder: P
 
 
 def test_a_screen_that_was_suspended_comes_back(folder: Path) -> None:
+    slow = poisoned("pace", *WORDS)
+    script = f"set -m; {shlex.join([sys.executable, str(slow.script), *slow.words])}; echo stopped $?; fg"
+    with TerminalSession(["bash", "-c", script], folder) as terminal:
+        running(terminal)
+        since = len(terminal.written())
+        terminal.press("\x1a")
+        until(lambda: b"\x1b[?1049h" in terminal.written(since))
+        assert b"stopped 148" in terminal.written(since)
+        terminal.wait_for("▶ running", "charts")
+        terminal.press("q")
+        terminal.wait_for("Stop the training?")
+        terminal.press("y")
+        assert terminal.wait() == 0
+
+
+def test_a_screen_that_no_shell_could_continue_is_not_suspended(folder: Path) -> None:
     with TerminalSession(poisoned("pace", *WORDS), folder) as terminal:
         running(terminal)
+        since = len(terminal.written())
         terminal.process.send_signal(signal.SIGTSTP)
-        until(lambda: psutil.Process(terminal.process.pid).status() == psutil.STATUS_STOPPED)
-        until(lambda: terminal.written().rfind(b"\x1b[?1049l") > terminal.written().rfind(b"\x1b[?1049h"))
-        terminal.process.send_signal(signal.SIGCONT)
+        until(lambda: b"\x1b[?1049h" in terminal.written(since))
         terminal.wait_for("▶ running", "charts")
         terminal.process.send_signal(signal.SIGTERM)
         assert terminal.wait() == 128 + signal.SIGTERM

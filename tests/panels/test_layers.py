@@ -49,7 +49,7 @@ def test_a_tree_is_in_the_order_of_the_network_and_opens_module_by_module() -> N
 
 def test_a_share_that_is_nearly_all_or_nothing_says_so() -> None:
     assert [percent(share) for share in (0.0, 0.002, 0.46, 0.996, 0.99999, 1.0)] == [
-        *("0%", "0.2%", "46%", "99.6%", "100%", "100%")
+        *("0 %", "0.2 %", "46 %", "99.6 %", "100 %", "100 %")
     ]
 
 

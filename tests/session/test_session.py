@@ -225,6 +225,16 @@ def test_speed_and_time_left_come_from_the_steps(run: RecordedRun, watch: Watch,
     assert session.elapsed == pytest.approx(15.0, abs=1.0)
 
 
+def test_time_without_a_look_is_not_that_of_steps(run: RecordedRun, watch: Watch, clock: FakeClock) -> None:
+    session = watch(run.directory)
+    run.begin()
+    for step in range(1, 9):
+        run.train(step)
+        session.poll()
+        clock.advance(600 if step == 4 else 0.5)  # Ctrl+Z stops the screen and its training
+    assert session.steps_per_second == pytest.approx(2.0)
+
+
 def test_a_process_that_left_without_a_word_is_told(tmp_path: Path, watch: Watch, clock: FakeClock) -> None:
     program = start_program(WRITES_STEPS, tmp_path / "run")
     assert first_line(program) == "begun"

@@ -47,7 +47,7 @@ FAILED = AutopilotState(failures=(2,), retry_at=600)
         (replace(FAILED, failures=(3,)), STATE, 0.5, PROMOTE, c.PromotePhase(), "to phase 2"),
         (replace(FAILED, failures=(2, 2, 2)), replace(STATE, step=9000), 0.5, GIVE_UP, None, "stays in phase 1"),
         (NEW, GREEN_RIVALRY, 0.5, WAIT, None, "phase 1 adds fine, and coarse excludes it; disable that one first"),
-        (NEW, LAST, 0.5, WAIT, None, "the last 10% of the run is trained at 1e-06 and less"),
+        (NEW, LAST, 0.5, WAIT, None, "the last 10 % of the run is trained at 1e-06 and less"),
         (NEW, LAST, 0.1, TUNE, c.SetLr(1e-6), "the learning rate becomes 1e-06"),
         (NEW, STATE, 0.1, TUNE, c.SetLr(1e-6), "in phase 1"),
         (NEW, replace(LAST, lr=5e-7), 0.1, TUNE, None, "the rate is 5e-07 already"),

@@ -117,7 +117,7 @@ def test_short_steps_wait_for_data_only_where_more_than_handing_over_a_batch_tak
 def test_skipped_steps_are_counted() -> None:
     rows = _rows(250, lambda n, row: {**row, "skipped": 1.0, "loss/total": math.nan} if n % 10 == 0 else row)
     (alert,) = _alerts(_watched(rows))
-    assert alert.kind == "skipped steps" and "10% of the newest 100 steps" in alert.message
+    assert alert.kind == "skipped steps" and "10 % of the newest 100 steps" in alert.message
     assert "which refinement" in alert.remedy
 
 

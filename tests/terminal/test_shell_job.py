@@ -124,6 +124,23 @@ def test_the_job_stops_and_continues_with_its_child(tmp_path: Path) -> None:
         assert program.said() == ["foreground True"]
 
 
+SUSPENDS = (READY, "os.kill(os.getpid(), signal.SIGTSTP)", FOREGROUND, "sys.exit(3)")
+
+
+def test_a_suspended_job_is_continued_by_its_shell(tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text("\n".join([BEGIN, *SUSPENDS]))
+    script = f"set -m; {sys.executable} job.py; echo stopped $?; fg; echo ended $?"
+    with TerminalSession(["bash", "-c", script], tmp_path) as terminal:
+        assert terminal.wait(20) == 0
+        assert "stopped 148" in terminal.text() and "ended 3" in terminal.text()
+
+
+def test_a_job_without_a_shell_that_could_continue_it_goes_on(tmp_path: Path) -> None:
+    with Program(tmp_path, *SUSPENDS) as program:
+        assert program.wait() == 3
+        assert program.said() == ["foreground True"]
+
+
 def test_a_child_that_leaves_goes_on_without_the_terminal(tmp_path: Path) -> None:
     lines = (
         "if os.fork() == 0: time.sleep(20)",  # as a data worker does, it stays in the group

@@ -7,17 +7,21 @@ import importlib
 import inspect
 import re
 from importlib import metadata
-from typing import Generic
+from typing import ClassVar, Generic
 
 import pytest
 from textual._compositor import Compositor
-from textual.screen import Screen
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.events import Key, Paste
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Input
 
 from cockpit.app.app import CockpitApp
 from cockpit.preferences.settings import Settings
 from cockpit.session.session import Session
 from cockpit.terminal import textual_private
-from cockpit.terminal.textual_private import PRIVATE_NAMES, installed_version
+from cockpit.terminal.textual_private import PRIVATE_NAMES, OpenApp, installed_version
 from cockpit.ui.screens import compositor
 from cockpit.ui.screens.compositor import TESTED_VERSIONS, FrugalCompositor
 from tests.architecture.sources import ROOT, program_files
@@ -77,3 +81,54 @@ def test_an_unclear_installation_has_no_version(tmp_path, monkeypatch) -> None:
     for version in ("8.2.7", "8.2.8"):
         (tmp_path / f"textual-{version}.dist-info").mkdir()
     assert installed_version() == ""
+
+
+class Question(ModalScreen[str]):
+    """Asks for a text, which enter returns."""
+
+    AUTO_FOCUS = "Input"
+
+    def compose(self) -> ComposeResult:
+        yield Input()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        self.dismiss(event.value)
+
+
+class Asking(OpenApp):
+    """Opens a question on the key e, and counts the keys that it gets itself."""
+
+    BINDINGS: ClassVar = [Binding("e", "ask", "ask"), Binding("n", "count", "count")]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str | None] = []
+        self.num_counted = 0
+
+    def action_ask(self) -> None:
+        self.push_screen(Question(), self.said.append)
+
+    def action_count(self) -> None:
+        self.num_counted += 1
+
+
+async def test_keys_that_are_typed_before_a_screen_has_opened_are_for_it() -> None:
+    app = Asking()
+    async with app.run_test() as pilot:
+        for key in ("e", "n", "1", "e", "enter"):
+            app.post_message(Key(key, key if len(key) == 1 else None))
+        for _ in range(20):
+            await pilot.pause()
+    assert (app.said, app.num_counted) == (["n1e"], 0)
+
+
+async def test_pasted_text_waits_for_a_screen_that_opens() -> None:
+    app = Asking()
+    async with app.run_test() as pilot:
+        app.action_ask()
+        app.post_message(Paste("first"))
+        app.post_message(Key("2", "2"))
+        app.post_message(Key("enter", None))
+        for _ in range(20):
+            await pilot.pause()
+    assert app.said == ["first2"]

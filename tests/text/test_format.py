@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from cockpit.text.format import counted, duration, escape_control, number, rate
+from cockpit.text.format import counted, decimal, duration, escape_control, number, rate
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,25 @@ def test_what_a_terminal_would_act_upon_is_written_out(text: str, shown: str) ->
 )
 def test_numbers_are_short_and_never_silent_about_what_is_not_finite(value: float | None, shown: str) -> None:
     assert number(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.34, "0.340"),
+        (-13.1364, "-13.136"),
+        (0.0, "0.000"),
+        (0.01, "0.010"),
+        (0.00012345, "0.0001234"),
+        (-1e-300, "-1e-300"),
+        (1e300, "1e+300"),
+        (123456.7, "123456.700"),
+        (math.nan, "NaN"),
+        (-math.inf, "-Inf"),
+    ],
+)
+def test_decimals_are_given_up_where_they_would_hide_a_number(value: float, shown: str) -> None:
+    assert decimal(value, 3) == shown
 
 
 @pytest.mark.parametrize(("value", "shown"), [(5e-6, "5.00e-06"), (1e-8, "1.00e-08"), (0.001, "1.00e-03")])

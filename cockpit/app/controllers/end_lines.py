@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from cockpit.session.session import Session
-from cockpit.text.format import escape_control
+from cockpit.text.format import decimal, escape_control
 from cockpit.text.next_steps import End, next_steps, next_steps_attached
 from cockpit.ui.panels.records.config_values import ConfigValues
 from engine.protocol.words.command_syntax import program_name
@@ -29,13 +29,11 @@ def end_lines(session: Session, ending: RunResult) -> list[str]:
     end = session.end or End("failed" if failed else "ended", "", None)
     if ending.error:
         end = replace(end, why=escape_control(ending.error))
-    score = session.spec.score_title
-    reached = f"best {score} {best.score:.4f} at step {best.step}" if best else f"no best {score}" if score else ""
-    parts = [
-        f"{'✗' if failed else '✓'} {end.said}",
-        *filter(None, [reached]),
-        "q leaves",
-    ]
+    score = escape_control(session.spec.score_title)
+    reached = f"no best {score}" if score else ""
+    if best:
+        reached = f"best {score} {decimal(best.score, 4)} at step {best.step}"
+    parts = [f"{'✗' if failed else '✓'} {end.said}", *filter(None, [reached]), "q leaves"]
     if (attached := session.origin.attached) is not None:
         steps = next_steps_attached(session.run_dir, attached)
     else:

@@ -8,6 +8,7 @@ from typing import Final
 from cockpit.charts.annotations.past import at_step
 from cockpit.charts.chart_specs import Spec, chance_of, label_of, letter_of, short_label, slot_of
 from cockpit.charts.columns.source import Columns
+from cockpit.charts.draw.canvas import in_cells
 from cockpit.charts.draw.glyphs import Glyphs
 from cockpit.charts.inks import Ink
 from cockpit.charts.inputs import ChartInputs, Options
@@ -25,8 +26,8 @@ def _value(feed: ChartInputs, metric: str) -> float | None:
 
 def heat_row(metric: str, metrics: tuple[str, ...], feed: ChartInputs, columns: Columns) -> HeatRow:
     """Return the row of a module with its value at the cursor, or its newest one."""
-    labels = [label_of(other, metrics) for other in metrics]
-    name, value = label_of(metric, metrics), _value(feed, metric)
+    labels = [in_cells(label_of(other, metrics)) for other in metrics]
+    name, value = in_cells(label_of(metric, metrics)), _value(feed, metric)
     return HeatRow(name, columns, short_label(name, labels), "" if value is None else narrow(value, 6))
 
 
@@ -35,7 +36,7 @@ def legend_of(spec: Spec, feed: ChartInputs, metrics: tuple[str, ...]) -> tuple[
     values = {metric: _value(feed, metric) for metric in metrics}
     total = sum(abs(value) for value in values.values() if value is not None and math.isfinite(value))
     items: list[LegendItem] = []
-    labels = [spec.label(metric, metrics) for metric in metrics]
+    labels = [in_cells(spec.label(metric, metrics)) for metric in metrics]
     for position, (metric, value) in enumerate(values.items()):
         slot = slot_of(metric, position, feed.terms)
         chance = _chance(spec, feed, metric)
@@ -48,7 +49,7 @@ def legend_of(spec: Spec, feed: ChartInputs, metrics: tuple[str, ...]) -> tuple[
 
 def _share(value: float | None, total: float) -> str:
     """Return the share of a stacked curve; empty string for one without a finite value."""
-    return f"{abs(value) / total:.1%}" if value is not None and math.isfinite(value) and total > 0 else ""
+    return f"{100 * (abs(value) / total):.1f} %" if value is not None and math.isfinite(value) and total > 0 else ""
 
 
 def _chance(spec: Spec, feed: ChartInputs, metric: str) -> float | None:
@@ -62,9 +63,9 @@ def _chance(spec: Spec, feed: ChartInputs, metric: str) -> float | None:
 def title_of(spec: Spec, options: Options, feed: ChartInputs, metrics: tuple[str, ...]) -> str:
     """Return the title of a chart: the chosen metrics, or the name of the chart."""
     if options.metrics is not None and metrics:
-        return ", ".join(metrics)
+        return in_cells(", ".join(metrics))
     has_levels = spec.kind == "lines" and any(chance_of(metric, feed.chance) is not None for metric in metrics)
-    return f"{spec.title} / chance level" if has_levels else spec.title
+    return in_cells(f"{spec.title} / chance level" if has_levels else spec.title)
 
 
 def tags_of(spec: Spec, options: Options, panes: list[Pane], feed: ChartInputs, glyphs: Glyphs) -> tuple[str, ...]:
@@ -72,7 +73,7 @@ def tags_of(spec: Spec, options: Options, panes: list[Pane], feed: ChartInputs, 
     body = panes[0].body if panes else None
     tags: list[str] = []
     if isinstance(body, LineChart):
-        tags += [f"below {glyphs.cut(under.name, _MAX_NAME)}" for under in feed.under if body.under]
+        tags += [f"below {glyphs.cut(in_cells(under.name), _MAX_NAME)}" for under in feed.under if body.under]
         tags += [level.text for level in body.levels if level.ink != Ink.CHANCE]
     if feed.axis is not None:
         tags.append(feed.axis.kind)

@@ -8,7 +8,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cockpit.charts.draw.canvas import Cells
+from cockpit.charts.draw.canvas import Cells, first_cells
 from engine.protocol.record import record
 
 Marker = Literal["braille", "block", "ascii"]
@@ -73,7 +73,7 @@ class Glyphs:
         """Return a text in at most `width` characters, with dots in place of what does not fit."""
         if len(text) <= width:
             return text
-        return (text[: max(width - len(self.dots), 0)] + self.dots)[: max(width, 0)]
+        return first_cells(first_cells(text, width - len(self.dots)) + self.dots, width)
 
 
 _BOX: Final = Frame("╭╮╯╰", "─", "│", "╰", "┴", "┤")

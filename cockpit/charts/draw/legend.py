@@ -14,6 +14,10 @@ from engine.protocol.record import record
 
 Piece = tuple[str, Ink]
 """Text in one colour."""
+_LEFT_OVER: Final = 8
+"""The cells of a row that a name leaves to its letter and to the count of those without room."""
+_LEAST_CUT: Final = 20
+"""A name of several is not cut to fewer cells, which would not tell it apart."""
 
 
 def draw_title(canvas: Canvas, scene: ChartScene, glyphs: Glyphs, *, framed: bool) -> None:
@@ -45,14 +49,14 @@ def draw_legend(
 ) -> None:
     """Draw every curve's letter, name, value and chance level, in the fullest form that fits.
 
-    Chance levels are left out first, then values; names stay unique. If even names do not fit, the others are counted.
-    The name of a single curve is cut. A `key` replaces the first row.
+    Chance levels are left out first, then values; names stay unique. If even names do not fit, one that is longer
+    than a row is cut, and the others are counted. The name of a single curve is cut. A `key` replaces the first row.
     """
     if not area.height:
         return
     canvas.write_pieces(area.x + 1, area.y, key, area.width - 1)
     if items and not key:
-        _draw_items(canvas, area, [_cut(items[0], area.width - 1, glyphs)] if len(items) == 1 else items)
+        _draw_items(canvas, area, [_cut(items[0], area.width - 1, glyphs)] if len(items) == 1 else items, glyphs)
 
 
 def _cut(item: LegendItem, width: int, glyphs: Glyphs) -> LegendItem:
@@ -61,10 +65,12 @@ def _cut(item: LegendItem, width: int, glyphs: Glyphs) -> LegendItem:
     return replace(item, label=glyphs.cut(item.label, max(len(item.label) - max(needed - width, 0), 0)))
 
 
-def _draw_items(canvas: Canvas, area: Area, items: Sequence[LegendItem]) -> None:
+def _draw_items(canvas: Canvas, area: Area, items: Sequence[LegendItem], glyphs: Glyphs) -> None:
+    room = max(area.width - _LEFT_OVER, _LEAST_CUT)
+    cut = [replace(item, label=glyphs.cut(item.label, room), short=glyphs.cut(item.short, room)) for item in items]
     rows: list[list[list[Piece]]] = []
-    for form in _FORMS:
-        rows = _flowed([_item(item, form) for item in items], area.width, area.height)
+    for form, named in [*((form, items) for form in _FORMS), (_FORMS[-1], cut)]:
+        rows = _flowed([_item(item, form) for item in named], area.width, area.height)
         if sum(map(len, rows)) == len(items):
             break
     shown = sum(map(len, rows))

@@ -34,6 +34,9 @@ def draw_lines(canvas: Canvas, area: Area, body: LineChart, glyphs: Glyphs) -> A
     under = (
         band([curve.columns for curve in body.under], area.width * glyphs.across, log=body.log) if body.under else None
     )
+    broken = per_cell(part.nan_C, glyphs), per_cell(part.inf_C, glyphs)
+    if not (body.has_values or body.locked):
+        return AxisSpace((), *broken)
     plot = LinePlot(canvas, inner, body.locked or _scale(body, part, under), glyphs)
     _draw_curves(plot, body, part)
     _draw_points(plot, body, part)
@@ -46,7 +49,7 @@ def draw_lines(canvas: Canvas, area: Area, body: LineChart, glyphs: Glyphs) -> A
         draw_level(plot, level)
     for curve in body.curves:
         draw_chance(plot, curve)
-    return AxisSpace(_labels(plot), per_cell(part.nan_C, glyphs), per_cell(part.inf_C, glyphs))
+    return AxisSpace(_labels(plot), *broken)
 
 
 def line_scale(body: LineChart, count: int) -> Scale:

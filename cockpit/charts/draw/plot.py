@@ -65,7 +65,8 @@ def _drawn(scene: ChartScene, size: tuple[int, int], layout: Layout, glyphs: Gly
     for pane, area in zip(scene.panes, layout.plots, strict=False):
         if area.width > 0 and area.height > 0:
             _draw_pane(canvas, pane, area, layout, glyphs)
-            _draw_note(canvas, glyphs.cut(scene.note, area.width), area)
+            note = scene.note or ("" if pane.body.has_values else "no values here")
+            _draw_note(canvas, glyphs.cut(note, area.width), area)
     return canvas
 
 

@@ -25,7 +25,7 @@ def draw_stack(canvas: Canvas, area: Area, body: Stack, glyphs: Glyphs) -> AxisS
     share_KX = shares(part.mean_KC)
     if body.curves:
         _fill(canvas, area, body.curves, _tops(share_KX, area.height * len(glyphs.eighths)), glyphs)
-    labels = ((0, "100%"), ((area.height - 1) // 2, "50%"), (area.height - 1, "0%"))
+    labels = ((0, "100 %"), ((area.height - 1) // 2, "50 %"), (area.height - 1, "0 %"))
     return AxisSpace(labels if area.height >= 3 else labels[:1], part.nan_C, part.inf_C)
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from cockpit.console.incident_text import incident_line
 from cockpit.console.reporting.run_view import RunView
 from cockpit.session.activity.activity_text import OVER
-from cockpit.text.format import duration, escape_control, number, plural, rate
+from cockpit.text.format import decimal, duration, escape_control, number, plural, rate
 from engine.protocol.events import Activity
 from engine.protocol.record import record
 from engine.protocol.state import RunState
@@ -139,9 +139,11 @@ def _measures(view: RunView) -> Iterable[LineSegment]:
     yield LineSegment("gradient norm", number(state.grad_norm), loss_style(state.grad_norm, None))
     yield LineSegment("lr", rate(state.lr) if state.lr else "-")
     if state.spec.score:
-        yield LineSegment(state.spec.score_title, "-" if state.score is None else f"{state.score:.4f}")
+        score = "-" if state.score is None else decimal(state.score, 4)
+        title = "val/loss" if state.spec.score == "loss" else state.spec.score_title  # "loss" is that of the training
+        yield LineSegment(escape_control(title), score)
     if view.best is not None:
-        yield LineSegment("best", f"{view.best.score:.4f} at step {view.best.step}")
+        yield LineSegment("best", f"{decimal(view.best.score, 4)} at step {view.best.step}")
     if speed:
         yield LineSegment("", f"{number(speed, 3)} steps/s", "")
     if state.samples_per_second:

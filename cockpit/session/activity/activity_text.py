@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ if TYPE_CHECKING:  # the list of runs needs no numpy, which the reader imports
 
 OVER: Final = (Activity.FINISHED, Activity.FAILED)
 """What a run that has ended is at."""
+_BLIND_SECONDS: Final = 5.0
+"""Seconds without a look from which the time is not that of steps: Ctrl+Z stops the screen and its training."""
 
 
 class ActivityText:
@@ -28,6 +31,7 @@ class ActivityText:
         self._at: tuple[Activity, str] | None = None
         self._first_step: int | None = None
         self._since = self._moved_at = 0.0
+        self._looked_at = math.inf
         self._paused_at: float | None = None
         self._is_as_opened = True
 
@@ -37,8 +41,11 @@ class ActivityText:
         if times:
             self._paused_at = now - max(0.0, time.time() - times[-1])
 
-    def observe(self, state: RunState, now: float) -> None:
-        """Record that the run was in `state` at `now` (seconds): its activity, and the times of its last changes."""
+    def observe(self, state: RunState, now: float, *, silent: bool) -> None:
+        """Record that the run was in `state` at `now` (seconds): its activity, and the times of its last changes.
+
+        `silent`: its process gives no sign of life. It may be stopped, and go on later.
+        """
         if self._at is None or self._at[0] is not state.activity:
             self._moved_at = now
         if self._at != (state.activity, state.doing):
@@ -46,9 +53,12 @@ class ActivityText:
             self._at, self._since = (state.activity, state.doing), now
         if self._first_step is None:
             self._first_step = state.step
+        if now - self._looked_at > _BLIND_SECONDS:
+            self.pace.interrupt()
+        self._looked_at = now
         if self.pace.observe(now, state.step):
             self._moved_at = now
-        if state.activity is Activity.PAUSED:
+        if silent or state.activity in (Activity.PAUSED, *OVER):
             self.pace.interrupt()
 
     def text(self, state: RunState, now: float) -> str:

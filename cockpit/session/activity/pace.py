@@ -33,7 +33,7 @@ class Pace:
         return moved
 
     def interrupt(self) -> None:
-        """Forget the observations: the run is paused."""
+        """Forget the observations: the time until the next one is not that of steps."""
         self._ended.clear()
 
     def steps_per_second(self) -> float | None:

@@ -6,7 +6,7 @@ import math
 from typing import Final
 
 from cockpit.text.event_info import AnyEventInfo, EventInfo, MarkKind, Severity
-from cockpit.text.format import counted, duration, listed, number
+from cockpit.text.format import counted, decimal, duration, listed, number
 from engine.protocol import events as e
 from engine.protocol.state import Knob, knob_text
 from engine.protocol.task_spec import TaskSpec
@@ -72,7 +72,7 @@ def _metric(name: str, spec: TaskSpec) -> str:
 
 def _score(value: float) -> str:
     """Return a metric's value; a metric without a value, such as that of a class without samples, is 'absent'."""
-    return "absent" if math.isnan(value) else f"{value:.4f}"
+    return "absent" if math.isnan(value) else decimal(value, 4)
 
 
 def _saved(event: e.CheckpointSaved, spec: TaskSpec) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from textual import events
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
@@ -24,6 +25,11 @@ class Box(ModalScreen[Result]):
     """A box over the screen with a title, a body and buttons."""
 
     AUTO_FOCUS = ""
+    # With priority: a key of less comes back from the focused input after the next ones were typed into it.
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "app.focus_next", "next field", show=False, priority=True),
+        Binding("shift+tab", "app.focus_previous", "previous field", show=False, priority=True),
+    ]
     DEFAULT_CSS = """
     Box {
         align: center middle;

@@ -131,7 +131,10 @@ class RowsDialog(Dialog):
 
     def action_move(self, by: int) -> None:
         """Go to the row above or below."""
-        self.query_one(OptionList).highlighted = (self._at + by) % len(self._names)
+        self._at = (self._at + by) % len(self._names)
+        with self.prevent(OptionList.OptionHighlighted):  # its message would come after keys that are typed meanwhile
+            self.query_one(OptionList).highlighted = self._at
+        self._show()
 
     def action_submit(self) -> None:
         """Close with the command for what is typed, if it can be sent."""

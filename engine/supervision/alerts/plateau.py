@@ -60,8 +60,8 @@ class PlateauMonitor:
         if not self._latch.rises(observed.number, on=on, off=least > _CLEAR):
             return ()
         message = (
-            f"the loss stays at {level:.4g}: over the newest {_BLOCKS * self._block_size} steps it fell by {fall:.2%} "
-            f"of that, give or take {least - fall:.2%}, at a learning rate of {lr:.2e}"
+            f"the loss stays at {level:.4g}: over the newest {_BLOCKS * self._block_size} steps it fell by "
+            f"{100 * fall:.2f} % of that, give or take {100 * (least - fall):.2f} %, at a learning rate of {lr:.2e}"
         )
         return (AlertRaised("plateau", message, _remedy(observed.state.spec), at_step=observed.number),)
 

@@ -121,7 +121,7 @@ def share_monitors(spec: TaskSpec, max_grad_norm: float) -> Iterator[ShareMonito
             lambda observed: observed.metrics.get("grad_norm/total", 0.0) > max_grad_norm,
             lambda block: bool((block.column("grad_norm/total") > max_grad_norm).any()),
             lambda share, observed: (
-                f"{share:.0%} of the newest 50 gradient norms lie over {max_grad_norm:g}, "
+                f"{100 * share:.0f} % of the newest 50 gradient norms lie over {max_grad_norm:g}, "
                 f"the last at {observed.metrics['grad_norm/total']:.3g}"
             ),
             "stable gradient norms stay under 10: reduce the learning rate, or clip the gradient at less",
@@ -134,7 +134,7 @@ def share_monitors(spec: TaskSpec, max_grad_norm: float) -> Iterator[ShareMonito
             0.05,
             lambda observed: not observed.is_finite,
             lambda block: False,
-            lambda share, observed: f"{share:.0%} of the newest 100 steps were not finite and changed nothing",
+            lambda share, observed: f"{100 * share:.0f} % of the newest 100 steps were not finite and changed nothing",
             "further reduce the learning rate (to 1e-6); "
             f"check which {spec.component_noun} module causes the instability",
         )
@@ -147,7 +147,7 @@ def share_monitors(spec: TaskSpec, max_grad_norm: float) -> Iterator[ShareMonito
             lambda observed: observed.metrics.get("data_wait", 0.0) > max(0.5 * observed.seconds, LEAST_WAIT),
             lambda block: bool((block.column("data_wait") > np.maximum(0.5 * block.seconds, LEAST_WAIT)).any()),
             lambda share, observed: (
-                f"{share:.0%} of the newest 50 steps spent more than half of their time waiting for data, "
+                f"{100 * share:.0f} % of the newest 50 steps spent more than half of their time waiting for data, "
                 f"the last {observed.metrics['data_wait']:.2f} of {observed.seconds:.2f} s"
             ),
             "prepare batches in more processes: a larger data.num_workers, or a faster disk",
@@ -166,7 +166,7 @@ def _saturation(clamped: Term) -> RateRule:
         lambda observed: observed.metrics.get(f"clamp_hits/{term}", 0.0) > 0,
         lambda block: bool((block.column(f"clamp_hits/{term}") > 0).any()),
         lambda share, observed: (
-            f"{share:.0%} of the newest 100 {term} losses lie over the clamp, "
+            f"{100 * share:.0f} % of the newest 100 {term} losses lie over the clamp, "
             f"the last at {observed.metrics.get(f'loss_raw/{term}', 0.0):.3g}"
         ),
         f"monitor the loss components; lower the learning rate{off} until the rest trains stably",

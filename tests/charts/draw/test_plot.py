@@ -170,6 +170,16 @@ def test_nothing_recorded_is_said() -> None:
     assert "no values yet" in "\n".join(picture(LINES, feed_of(ArrayHistory()), SIZE).lines())
 
 
+def test_a_window_without_values_has_no_axis_of_values() -> None:
+    history = ArrayHistory.dense({"loss/total": np.ones(100)})
+    history.metrics["val/loss"] = (np.array([1, 40]), np.array([3.0, 2.0]))
+    spec = Spec("v", "Validation", metrics=("val/loss",))
+    for window, shown in ((ColumnWindow(10, 30), False), (ColumnWindow(60, 80), True)):
+        plot = picture(spec, feed_of(history, view=View(window=window, follow=False)), SIZE).lines()[2:-3]
+        assert any("no values here" in line for line in plot) is shown
+        assert all(line[1:8].isspace() for line in plot) is shown
+
+
 def test_the_recent_pane_stands_beside_the_whole_run_and_replaces_it_where_there_is_no_room() -> None:
     history = ArrayHistory.dense({"m": np.arange(5_000, dtype=float)})
     wide = picture(LINES, feed_of(history, recent=True), SIZE).lines()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.cells import cell_len
 
 from cockpit.ui.panels.comparing.overlay import OverlaidRuns, curve_name, metrics_of_runs, spec_of_metric
 from cockpit.ui.panels.comparing.runs import KINDS, ComparedRun, open_runs
@@ -108,3 +109,9 @@ def test_runs_that_cannot_be_compared_are_one_sentence(tmp_path: Path) -> None:
     assert [run.name for run in twins] == ["base", "other_run"]
     for run in twins:
         run.close()
+
+
+def test_cells_with_wide_characters_are_aligned_and_broken_by_their_cells() -> None:
+    lines = fitted([["key", "實驗🙂", "b"], ["精度" * 9, "1", "2"]], 26)
+    assert {cell_len(line.rpartition(" ")[0]) for line in lines[:2]} == {24}
+    assert all(cell_len(line) <= 26 for line in lines) and "".join(lines).count("精") == 9

@@ -58,6 +58,13 @@ async def test_charts_axes_and_tables_are_a_key_away_and_the_runs_are_only_read(
     assert not app.is_running and contents(directories) == before
 
 
+async def test_names_of_runs_that_do_not_fit_are_cut_with_a_sign(directories: list[Path]) -> None:
+    app = CompareApp(CompareScreen(directories), Settings())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        assert "base | othe…" in text_of(app.screen)
+
+
 async def test_its_keys_are_listed_and_a_key_of_a_run_says_that_it_is_not_here(directories: list[Path]) -> None:
     screen = CompareScreen(directories)
     app = CompareApp(screen, Settings())

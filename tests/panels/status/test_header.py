@@ -10,8 +10,11 @@ import pytest
 from cockpit.session.session import Session
 from cockpit.session.update import FULL_UPDATE
 from cockpit.ui.panels.status.header import Header
+from engine.journal.task_meta import TASK
 from engine.protocol import commands as c
 from engine.protocol.events import Activity, ActivityChanged, Paused, RunFinished
+from engine.protocol.task_spec import TaskSpec, Term
+from engine.protocol.wire import spec_to_json
 from tests.console.scripted import FakeClock
 from tests.panels.stage import Stage
 from tests.recorded_run import RecordedRun
@@ -144,6 +147,18 @@ async def test_a_hostile_name_is_shown_literally(run: RecordedRun, open_session:
         await pilot.pause()
         assert r"[red]x\x1b[31m\u202e\n" in stage.shown
         assert r"[b]cpu[/b]\x07" in stage.shown
+
+
+async def test_a_score_is_told_from_the_training_loss_and_never_zero(run: RecordedRun, open_session: Open) -> None:
+    spec = TaskSpec(name="own", terms=(Term("l"),), score="loss")
+    run.journal.set_meta(TASK, spec_to_json(spec))
+    run.begin()
+    run.train(20)
+    run.observe(loss=1.5, score=8e-5)
+    stage = Stage(Header(), open_session())
+    async with stage.run_test(size=(120, 8)) as pilot:
+        await pilot.pause()
+        assert " loss 1.5 " in stage.shown and "val/loss 8e-05" in stage.shown
 
 
 async def test_a_stopped_run_says_so_and_how_long_it_took(run: RecordedRun, open_session: Open) -> None:

@@ -16,7 +16,7 @@ from typing import Final
 
 from cockpit.cli.commands.trained.source import source_of
 from cockpit.cli.output import clear_progress, print_json, print_lines, say_progress, table
-from cockpit.text.format import escape_control, number
+from cockpit.text.format import decimal, escape_control, number
 from engine.errors import UserError
 from engine.outputs.inference.evaluation import (
     Cell,
@@ -172,7 +172,7 @@ def _table(report: EvaluationReport, groups: Sequence[EvaluatedGroup]) -> list[l
 
 
 def _number(value: float) -> str:
-    return f"{value:.4f}" if math.isfinite(value) else "-"
+    return decimal(value, 4) if math.isfinite(value) else "-"
 
 
 def report_json(report: EvaluationReport) -> Json:

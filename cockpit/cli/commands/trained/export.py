@@ -74,11 +74,12 @@ def report_lines(report: ExportReport) -> Iterator[str]:
 
 
 def _int8_lines(int8: Int8Report, num_bytes: int) -> Iterator[str]:
-    compared = f"on {counted(int8.num_compared, 'sample')}, at least {int8.bound:.0%} required"
-    yield f"8 bits: {int8.agreement:.2%} of the classes are the same ({compared}; calibrated on {int8.num_calibrated})"
+    compared = f"on {counted(int8.num_compared, 'sample')}, at least {100 * int8.bound:.0f} % required"
+    details = f"{compared}; calibrated on {int8.num_calibrated}"
+    yield f"8 bits: {100 * int8.agreement:.2f} % of the classes are the same ({details})"
     if int8.kept_in_float:
         yield escape_control(f"8 bits: {', '.join(int8.kept_in_float)} stayed in float32, which they need")
-    size = f"{num_bytes / int8.float_bytes:.0%} of {_megabytes(int8.float_bytes)}"
+    size = f"{100 * num_bytes / int8.float_bytes:.0f} % of {_megabytes(int8.float_bytes)}"
     yield f"8 bits: {size}; {int8.int8_ms:.3g} ms of one core a sample, {int8.float_ms:.3g} ms in float32"
 
 

@@ -16,6 +16,7 @@ from cockpit.text.command_text import knob_range
 from cockpit.text.format import escape_control
 from cockpit.ui.dialogs.box import FAIL, field, line
 from cockpit.ui.dialogs.dialog import RowsDialog, is_open_to, told
+from cockpit.ui.panels.toolkit.line_parts import padded
 from engine.protocol import commands as c
 from engine.protocol.state import Knob, knob_text
 from engine.protocol.words.command_syntax import knob_value
@@ -30,8 +31,8 @@ class KnobDialog(RowsDialog):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1)", "knob above", show=False),
-        Binding("down", "move(1)", "knob below", show=False),
+        Binding("up", "move(-1)", "knob above", show=False, priority=True),
+        Binding("down", "move(1)", "knob below", show=False, priority=True),
         Binding("left", "turn(-1)", "value before", show=False, priority=True),
         Binding("right", "turn(1)", "next value", show=False, priority=True),
         Binding("enter", "submit", "send", show=False),
@@ -46,7 +47,7 @@ class KnobDialog(RowsDialog):
     def body(self) -> Iterable[Widget]:
         """Return the knobs, the input and a line for the outcome."""
         columns = line("columns", hint=True)
-        columns.update(Content(f" {'knob':{_NAME}}{'value':{_VALUE}}takes"))
+        columns.update(Content(f"{'knob':{_NAME}}{'value':{_VALUE}}takes"))
         return columns, OptionList(id="knobs", markup=False), field("value"), line("effect")
 
     def renew(self) -> None:
@@ -108,5 +109,5 @@ class KnobDialog(RowsDialog):
 
     def _row(self, name: str) -> str:
         knob = self._knobs[name]
-        value = escape_control(knob_text(knob.value))
-        return f"{escape_control(name):{_NAME - 1}.{_NAME - 1}} {value:{_VALUE - 1}.{_VALUE - 1}} {knob_range(knob)}"
+        value = padded(escape_control(knob_text(knob.value)), _VALUE - 1)
+        return f"{padded(escape_control(name), _NAME - 1)} {value} {knob_range(knob)}"

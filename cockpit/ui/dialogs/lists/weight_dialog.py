@@ -15,18 +15,19 @@ from cockpit.text.format import number
 from cockpit.ui.dialogs.box import FAIL, field, line
 from cockpit.ui.dialogs.dialog import RowsDialog, is_open_to, told
 from cockpit.ui.dialogs.value_dialog import real
+from cockpit.ui.panels.toolkit.line_parts import padded
 from engine.errors import UserError
 from engine.protocol import commands as c
 
-_COLUMNS = f"   {'term':16}{'weight':>9}{'raw loss':>11}{'chance':>9}"
+_LEAST_NAME, _MOST_NAME = 16, 36
 
 
 class WeightDialog(RowsDialog):
     """Up and down choose the term, also while a value is typed. `term` is the term to begin with."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1)", "term above", show=False),
-        Binding("down", "move(1)", "term below", show=False),
+        Binding("up", "move(-1)", "term above", show=False, priority=True),
+        Binding("down", "move(1)", "term below", show=False, priority=True),
         Binding("enter", "submit", "send", show=False),
     ]
 
@@ -34,11 +35,12 @@ class WeightDialog(RowsDialog):
         super().__init__(session, "Weight of a loss term", keys="up/down term   enter sends   escape cancels")
         self._names = session.spec.term_names
         self._at = self._names.index(term) if term in self._names else 0
+        self._width = min(max([_LEAST_NAME, *map(len, self._names)]), _MOST_NAME)
 
     def body(self) -> Iterable[Widget]:
         """Return the terms, the input and a line for the outcome."""
         columns = line("columns", hint=True)
-        columns.update(Content(_COLUMNS))
+        columns.update(Content(f"{'term':{self._width}}{'weight':>9}{'raw loss':>11}{'chance':>9}"))
         return columns, OptionList(id="terms", markup=False), field("value"), line("effect")
 
     def action_submit(self) -> None:
@@ -72,4 +74,5 @@ class WeightDialog(RowsDialog):
         state, history = self.session.state, self.session.history
         is_on = state is not None and name in state.spec.active_terms(state.refinements)
         raw = number(history.newest(f"loss_raw/{name}")) if is_on else "off"
-        return f"{name:16}{self._weight(name):>9.4g}{raw:>11}{number(self.session.chance.get(name)):>9}"
+        chance = number(self.session.chance.get(name))
+        return f"{padded(name, self._width)}{self._weight(name):>9.4g}{raw:>11}{chance:>9}"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from textual.content import Content
+
+from cockpit.charts.ticks import narrow
 from cockpit.console.incident_text import incident_line
 from cockpit.session.checkpoints import Checkpoint, checkpoints_of, way_back
 from cockpit.session.incidents.incident import Incident
 from cockpit.text.command_text import describe_outcome
 from cockpit.text.event_text import sentence
-from cockpit.text.format import duration, number
+from cockpit.text.format import duration, escape_control, number
 from cockpit.ui.dialogs.box import PASS
 from cockpit.ui.dialogs.choice_dialog import Choice, MenuDialog
 from cockpit.ui.dialogs.confirm_dialog import ConfirmDialog
@@ -19,6 +22,7 @@ from cockpit.ui.dialogs.plans.plan import Open, Plan, Reason, Send, Situation
 from cockpit.ui.dialogs.undo import NoUndo, Undo, named, plan_undo
 from cockpit.ui.panels.status.alerts.account import account
 from cockpit.ui.panels.status.alerts.remedies import remedies_of
+from cockpit.ui.panels.toolkit.line_parts import cut
 from engine.journal.reader import Entry
 from engine.protocol import commands as c
 from engine.protocol.events import PhaseDemoted, Status
@@ -27,6 +31,7 @@ from engine.protocol.task_spec import TaskSpec
 
 _LEAST_TITLE, _MOST_TITLE = 7, 16
 """Columns of the score in the list of checkpoints, whose title is whole unless it is very long."""
+_LOSS = 8
 
 
 def rollback(situation: Situation) -> Plan:
@@ -36,7 +41,8 @@ def rollback(situation: Situation) -> Plan:
         return Send(c.Rollback(situation.argument))
     if not situation.state.checkpoints:
         return Reason("no checkpoint exists yet: c writes one")
-    width = min(max(len(session.spec.score_title), _LEAST_TITLE), _MOST_TITLE)
+    title = escape_control(session.spec.score_title) or "-"
+    width = min(max(Content(title).cell_length, _LEAST_TITLE), _MOST_TITLE)
 
     def choices() -> Sequence[Choice]:
         state = session.state or situation.state
@@ -46,8 +52,9 @@ def rollback(situation: Situation) -> Plan:
             for checkpoint in found
         )
 
-    score = f"{session.spec.score_title or '-':>{width}.{width}}"
-    explain = f"   {'step':>8} {'back':>7} {'loss':>8} {score}  {'kind':10} {'good':6} age"
+    title = cut(Content(title), width).plain
+    score = " " * (width - Content(title).cell_length) + title
+    explain = f"   {'step':>8} {'back':>7} {'loss':>{_LOSS}} {score}  {'kind':10} {'good':6} age"
     return Open(
         lambda: MenuDialog(session, "Roll back: steering is kept", choices, explain=lambda: explain, inline=False)
     )
@@ -153,5 +160,11 @@ def _checkpoint_row(checkpoint: Checkpoint, state: RunState, now: float, width: 
     back = "?" if checkpoint.step is None else str(state.step - checkpoint.step)
     good = f"{PASS} last" if checkpoint.name == state.good_checkpoint else PASS if checkpoint.good else "-"
     age = "-" if checkpoint.saved_at is None else duration(max(now - checkpoint.saved_at, 0.0))
-    measured = f"{number(checkpoint.loss):>8} {number(checkpoint.score, 3):>{width}}"
+    measured = f"{_fitted(checkpoint.loss, 4, _LOSS)} {_fitted(checkpoint.score, 3, width)}"
     return f"{step:>8} {back:>7} {measured}  {checkpoint.kind or '-':10} {good:6} {age}"
+
+
+def _fitted(value: float | None, digits: int, width: int) -> str:
+    """Return a number in a column, with fewer digits if it is too long: 0.000192 instead of 0.0001922."""
+    text = number(value, digits)
+    return (text if value is None or len(text) <= width else narrow(value, width)).rjust(width)

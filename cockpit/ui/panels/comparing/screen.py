@@ -23,6 +23,7 @@ from cockpit.ui.panels.comparing.board import ComparisonBoard
 from cockpit.ui.panels.comparing.keys import HELP, TABS, actions_of, comparison_keys, hints
 from cockpit.ui.panels.comparing.runs import open_runs
 from cockpit.ui.panels.comparing.tables import config_rows, fitted, intervention_rows
+from cockpit.ui.panels.toolkit.line_parts import cut
 from engine.errors import UserError
 
 _POLL_SECONDS: Final = 0.5
@@ -185,7 +186,8 @@ class CompareScreen(ModalScreen[None], inherit_bindings=False):
         """Write the tabs, the runs and the state of the charts, if they differ from what is shown."""
         names = " | ".join(escape_control(run.name) + _DAMAGED * bool(run.curves.failure) for run in self._runs)
         tabs = "  ".join(f"[{name}]" if name == self._tab else f" {name} " for name in TABS.values())
-        said = f"{tabs}   {self._board.said}   {names}" if self._tab == "charts" else f"{tabs}   {names}"
+        text = f"{tabs}   {self._board.said}   {names}" if self._tab == "charts" else f"{tabs}   {names}"
+        said = cut(Content(text), self.size.width - 2).plain
         if said != self._said:
             self._said = said
             self._tabs.update(Content(said))

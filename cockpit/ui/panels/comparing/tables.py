@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Final
+
+from rich.cells import cell_len, get_character_cell_size
 
 from cockpit.text.event_text import sentence
 from cockpit.text.format import escape_control
@@ -66,14 +70,15 @@ def fitted(rows: Sequence[Sequence[str]], width: int) -> list[str]:
     """Return rows of cells as aligned lines of at most `width` columns; long cells go on below."""
     if not rows:
         return []
-    widest = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    widest = [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]))]
     widths = _shared(widest, width - len(_GAP) * (len(widest) - 1))
     lines: list[str] = []
     for row in rows:
         pieces = [_broken(cell, room) for cell, room in zip(row, widths, strict=True)]
         for at in range(max(map(len, pieces))):
             parts = (cell[at] if at < len(cell) else "" for cell in pieces)
-            lines.append(_GAP.join(f"{part:<{room}}" for part, room in zip(parts, widths, strict=True)).rstrip())
+            padded = (part + " " * (room - cell_len(part)) for part, room in zip(parts, widths, strict=True))
+            lines.append(_GAP.join(padded).rstrip())
     return lines
 
 
@@ -86,11 +91,12 @@ def _shared(widest: Sequence[int], room: int) -> list[int]:
 
 
 def _broken(text: str, width: int) -> list[str]:
-    """Return `text` in pieces of at most `width` characters, broken at blanks if possible."""
+    """Return `text` in pieces of at most `width` cells, broken at blanks if possible."""
     pieces: list[str] = []
-    while len(text) > width:
-        at = text.rfind(" ", 1, width + 1)
-        at = at if at > width // 3 else width
+    while cell_len(text) > width:
+        room = bisect_right([*accumulate(map(get_character_cell_size, text))], width)
+        at = text.rfind(" ", 1, room + 1)
+        at = at if at > room // 3 else room
         pieces.append(text[:at])
         text = text[at:].lstrip()
     return [*pieces, text]

@@ -108,19 +108,19 @@ def shortened(path: str, room: int, signs: Symbols) -> str:
 
 
 def cell(value: float, measure: str) -> str:
-    """Return a number in its column: a share in percent, a dash for none."""
+    """Return a number in its column: a share in percent without a blank, a dash for none."""
     width = width_of(measure)
     if math.isnan(value):
         return "-".rjust(width)
     if measure in _SHARES:
-        return percent(value).rjust(width)
+        return percent(value).replace(" ", "").rjust(width)  # names have few cells in a narrow table
     return narrow(value, width).rjust(width)
 
 
 def percent(share: float) -> str:
     """Return a share in percent, with a decimal where a whole number would hide that it is not 0 or 1."""
-    whole = f"{share:.0%}"
-    return f"{share:.1%}" if whole in ("0%", "100%") and 0.0005 <= share < 0.9995 else whole
+    whole = f"{100 * share:.0f} %"
+    return f"{100 * share:.1f} %" if whole in ("0 %", "100 %") and 0.0005 <= share < 0.9995 else whole
 
 
 def _spark(values: np.ndarray[tuple[int], np.dtype[np.float64]], measure: str, signs: Symbols) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cockpit.text.format import decimal
 from cockpit.ui.panels.preview.layers import Layer, Palette, layer_of
 from engine.outputs.inspection.strip_file import Thumbnail, read_strip, strip_path, strip_steps
 from engine.outputs.preview_file import TRUTH, Plane, Preview
@@ -72,6 +73,7 @@ def learned(moments: Sequence[Moment]) -> str:
     if not errors:
         return ""
     if len(errors) == 1:
-        return f"{errors[0][0]:.3f} at step {errors[0][1]}"
+        return f"{decimal(errors[0][0], 3)} at step {errors[0][1]}"
     (first, begin), (last, end), (best, at) = errors[0], errors[-1], min(errors)
-    return f"{first:.3f} at step {begin} -> {last:.3f} at step {end}, best {best:.3f} at step {at}"
+    first, last, best = (decimal(error, 3) for error in (first, last, best))
+    return f"{first} at step {begin} -> {last} at step {end}, best {best} at step {at}"

@@ -86,7 +86,7 @@ class ConfigPanel(SearchedList):
             return Content.styled(row.value, f"bold {WARN}")
         key = escape_control(row.key)
         room = min(_KEY_WIDTH, max(self.listing.size.width // 2, 12))
-        gap = " " * max(room - len(key), 2)
+        gap = " " * max(room - Content(key).cell_length, 2)
         if row.change is None:
             return Content.assemble((key, LABEL), gap, (escape_control(row.value), STRONG))
         change = row.change

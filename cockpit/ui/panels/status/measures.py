@@ -9,7 +9,7 @@ from typing import Final
 from textual.content import Content
 
 from cockpit.session.session import Session
-from cockpit.text.format import duration, number, plural, rate
+from cockpit.text.format import decimal, duration, escape_control, number, plural, rate
 from cockpit.ui.panels.toolkit.line_parts import LinePart, part
 from cockpit.ui.panels.toolkit.symbols import BAD, LABEL, STRONG, WAITING, WARN
 from engine.protocol.events import Activity
@@ -34,9 +34,11 @@ def measures(session: Session, state: RunState, soon: RunState, width: int, dots
     yield part("grad", number(state.grad_norm), value_style(state.grad_norm, None))
     yield _lr(state, soon, dots)
     if state.spec.score:
-        yield part(state.spec.score_title, "-" if state.score is None else f"{state.score:.3f}", rank=1)
+        score = "-" if state.score is None else decimal(state.score, 3)
+        title = "val/loss" if state.spec.score == "loss" else state.spec.score_title  # "loss" is that of the training
+        yield part(escape_control(title), score, rank=1)
     if session.best is not None:
-        yield part("best", f"{session.best.score:.3f}", rank=3)
+        yield part("best", decimal(session.best.score, 3), rank=3)
         yield part("at", str(session.best.step), LABEL, rank=5)
     alerts = len(session.incidents)
     counts = (("skipped", state.skipped_steps), ("spikes", state.spikes), ("alerts", alerts))

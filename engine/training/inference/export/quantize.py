@@ -59,14 +59,15 @@ def quantize(
     say(f"comparing on {num_compared} validation samples")
     found = _compare((plain, small), exported, samples, comparison)
     if found.agreement < _SEARCHED:
-        say(f"{1 - found.agreement:.2%} of the classes change: looking for convolutions that do not fit 8 bits")
+        changed = f"{100 * (1 - found.agreement):.2f} %"
+        say(f"{changed} of the classes change: looking for convolutions that do not fit 8 bits")
         if kept := harmed(exported, batches, _weights(model)):
             small = _quantized(model, text, batches, kept)
             found = _compare((plain, small), exported, samples, comparison)
     if not found.agreement >= MIN_AGREEMENT:
         raise UserError(
-            f"the quantized network changes {1 - found.agreement:.2%} of the classes, more than the "
-            f"{1 - MIN_AGREEMENT:.0%} allowed: no file is written; export it without --int8"
+            f"the quantized network changes {100 * (1 - found.agreement):.2f} % of the classes, more than the "
+            f"{100 * (1 - MIN_AGREEMENT):.0f} % allowed: no file is written; export it without --int8"
         )
     return small, Int8Report(
         agreement=found.agreement,

@@ -94,9 +94,9 @@ def test_the_lines_name_the_file_the_network_and_the_largest_difference(
         f"{runs}/first/model-int8.onnx: onnx, 0.70 MB",
         "averaged weights of first best.pt after step 12, with boundary_refinement",
         "largest difference from the network 2.5e-06 (at most 0.0001 allowed, batches of 1, 3, 7 validation samples)",
-        "8 bits: 99.31% of the classes are the same (on 92 samples, at least 98% required; calibrated on 64)",
+        "8 bits: 99.31 % of the classes are the same (on 92 samples, at least 98 % required; calibrated on 64)",
         "8 bits: shared.0.0 stayed in float32, which they need",
-        "8 bits: 35% of 2.00 MB; 4.9 ms of one core a sample, 7.25 ms in float32",
+        "8 bits: 35 % of 2.00 MB; 4.9 ms of one core a sample, 7.25 ms in float32",
     ]
 
 

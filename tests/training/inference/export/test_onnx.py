@@ -246,7 +246,7 @@ def test_a_network_that_8_bits_harm_is_not_written(
     monkeypatch.setattr(module, "_compare", lambda *_: module._Comparison(0.5, 1.0, 1.0))
     monkeypatch.setattr(module, "_quantized", lambda *_: b"")
     with pytest.raises(
-        UserError, match=r"changes 50\.00% of the classes, more than the 2% allowed: no file is written"
+        UserError, match=r"changes 50\.00 % of the classes, more than the 2 % allowed: no file is written"
     ):
         quantize(onnx.load(report.file), "", exportable(opened), FewSamples(4), silent)
 

@@ -75,7 +75,7 @@ def _framing(picture: Picture) -> Iterator[str]:
         mask = person.mask_HW
         rim = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
         if rim.mean() > 0.8:
-            yield f"person {person.id} has {rim.mean():.0%} of the frame's border"
+            yield f"person {person.id} has {100 * rim.mean():.0f} % of the frame's border"
             return
 
 

@@ -45,6 +45,7 @@ class Extent:
             return ""
         units = "in percent, or " if is_in_hundred else ""
         return (
-            f"none of the {self.num_outlines} outlines reaches beyond {self.right_share:.0%} of the width and "
-            f"{self.bottom_share:.0%} of the height of its image: their coordinates may be {units}of a smaller image"
+            f"none of the {self.num_outlines} outlines reaches beyond {100 * self.right_share:.0f} % of the width and "
+            f"{100 * self.bottom_share:.0f} % of the height of its image: their coordinates may be {units}"
+            "of a smaller image"
         )

@@ -46,8 +46,8 @@ def _split_lines(name: str, split: SplitStatistics) -> list[str]:
     ]
     if split.class_shares is None or split.pixel_shares is None:
         return lines
-    near, with_others = f"{split.share_near_others:.0%}", f"{split.share_with_others:.0%}"
-    where = f"{split.share_other_where_present:.1%} of the region where it is present"
+    near, with_others = f"{100 * split.share_near_others:.0f} %", f"{100 * split.share_with_others:.0f} %"
+    where = f"{100 * split.share_other_where_present:.1f} % of the region where it is present"
     return [
         *lines,
         f"  shares in the regions   {_named(split.class_shares)}",

@@ -210,7 +210,7 @@ def test_outlines_with_x_and_y_exchanged_are_named_as_the_other_possibility(tmp_
 @pytest.mark.parametrize(
     ("scale", "says"),
     [
-        ((0.5, 0.5), "none of the 6 outlines reaches beyond 50% of the width and 45% of the height of its image"),
+        ((0.5, 0.5), "none of the 6 outlines reaches beyond 50 % of the width and 45 % of the height of its image"),
         ((100 / 240, 100 / 200), "their coordinates may be in percent, or of a smaller image"),
         ((1.0, 1.0), ""),
     ],
