@@ -21,7 +21,7 @@ from engine.adapters.hooks.gradients.parameter_names import ParameterNames
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
 from engine.adapters.hooks.optimizers.wrapped_optimizers import updating
 from engine.adapters.hooks.survive import Survive
-from engine.adapters.loop_options import LoopOptions, OptionWords
+from engine.adapters.loop_options import LoopOptions, OptionWords, resumed_state
 from engine.adapters.ranks.follower_run import FollowerRun
 from engine.adapters.ranks.loop_ranks import LoopRanks, ranks_of, refuse_in_all
 from engine.adapters.replays.fork_replay import StepReplay
@@ -36,7 +36,6 @@ from engine.adapters.steps.loop_numbers import LoopNumbers
 from engine.errors import undone_by_error
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.protocol.state import RunState
-from engine.protocol.wire import state_from_text
 
 _Parts = Any
 """A network, several, or several by name; likewise optimizers. `Any`: pyright cannot tell them apart at run time."""
@@ -104,7 +103,7 @@ class LoopRun:
     def _open(self, run: AttachedRun, state: RunState, config: Mapping[str, Any], *, resume: bool) -> None:
         payload = self._live.load_newest(run.directory / CHECKPOINTS) if resume else None
         if payload is not None:
-            state = state_from_text(payload["state"], state.spec)
+            state = resumed_state(run.directory, payload, state)
         patches.install(self._hooks)
         described = {"adapter": LOOP.name, "program": program_of(), "config": config}
         with undone_by_error(self._let_go):
