@@ -6,7 +6,6 @@ import atexit
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -166,14 +165,17 @@ class LoopRun:
     def _end_step(self) -> None:
         """Record an update that no further batch has followed."""
 
+    def _save_again(self) -> None:
+        """Write the checkpoint of the last epoch again, if more has changed since."""
+
     def close(self) -> None:
         """End the run as complete, with a last checkpoint."""
         if self._is_copy:
             return
         self._end_step()
+        self._save_again()
         if self._ranks is not None and not self._is_over:
-            with suppress(Exception):  # the program may have left the group of its processes before
-                self._ranks.checkpoints.pass_point(self._live, self.step)
+            self._ranks.pass_point(self._live, self.step)
         if self._networks is not None:
             self._networks.end()
         self._run.end("complete")
@@ -202,6 +204,7 @@ class LoopRun:
             self._failed(error)
             return
         self._end_step()
+        self._save_again()
         self._run.end("ended with the program", checkpoint=not self._hooks.in_step)
         self._close()
 

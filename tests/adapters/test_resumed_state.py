@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from cockpit import Cockpit
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.state import RunState
-from tests.adapters.own_loop import Training, entries, send, state_of
+from tests.adapters.own_loop import Training, assert_same, entries, send, state_of, weights
 
 
 def _train(runs: Path, epochs: int, accuracy: float, *, run: str = "one", **options: Any) -> RunState:
@@ -62,3 +63,36 @@ def test_the_end_is_recorded_after_the_checkpoints_before_it(runs: Path) -> None
     _train(runs, 1, 0.9)
     kinds = [type(entry.event) for entry in entries(runs / "one")]
     assert kinds[-1] is e.RunFinished and kinds.count(e.CheckpointSaved) == 3
+
+
+@pytest.mark.parametrize("is_drawing", [True, False])
+def test_a_resume_goes_on_after_what_the_program_did_between_two_epochs(runs: Path, *, is_drawing: bool) -> None:
+    """A loader draws a number for each validation, and many schedules make one step for each epoch."""
+
+    def train(runs: Path, epochs: int, *, resume: bool = False) -> Training:
+        training = Training()
+        training.scheduler = None  # that of each step
+        training.optimizer = torch.optim.AdamW(training.model.parameters(), lr=1e-2)
+        schedule = torch.optim.lr_scheduler.ExponentialLR(training.optimizer, 0.5)
+        with training.cockpit(runs, resume=resume, scheduler=schedule) as cockpit:
+            for epoch in cockpit.epochs(epochs):
+                training.run_epoch(cockpit)
+                if is_drawing:
+                    next(iter(training.loader))
+                else:
+                    schedule.step()
+                cockpit.validated(score=-epoch)
+        return training
+
+    train(runs / "parts", 2)
+    parts, whole = train(runs / "parts", 3, resume=True), train(runs / "whole", 3)
+    assert_same(weights(parts.model), weights(whole.model))
+    assert parts.optimizer.param_groups[0]["lr"] == whole.optimizer.param_groups[0]["lr"]
+
+
+def test_an_epoch_with_nothing_after_it_is_saved_once(runs: Path) -> None:
+    training = Training()
+    with training.cockpit(runs) as cockpit:
+        training.run(cockpit, 2)
+    saved = [entry.event.path for entry in entries(runs / "one") if isinstance(entry.event, e.CheckpointSaved)]
+    assert saved == [f"step-{step:08d}.pt" for step in (0, 12, 24)]

@@ -142,6 +142,15 @@ class AttachedState:
             "position": self.snapshot_position(),
         }
 
+    def between_epochs(self) -> dict[str, Any]:
+        """Return copies of what a program changes between two epochs, as by a validation: generators and schedules."""
+        given = {name: part for name, part in self.stateful.items() if name in ("scheduler", "scaler")}
+        return {
+            "rng": random_states(),
+            "rates": [group["lr"] for optimizer in self.hooks.optimizers for group in optimizer.param_groups],
+            "stateful": {name: copy_to_host(part.state_dict()) for name, part in given.items()},
+        }
+
     def snapshot_position(self) -> dict[str, Any]:
         """Return the place in the data, copied to the host."""
         position = self.position
