@@ -47,8 +47,7 @@ class LoopRun:
         chosen, models, optimizers = _checked(model, optimizer, options)
         self._ranks = ranks_of(models, optimizers)
         self._process = os.getpid()
-        self._stopped = self._entered = False
-        self._is_replay_due = self._is_settled = False
+        self._stopped = self._entered = self._is_replay_due = self._is_settled = False
         self._earlier_error = newest_error()
         self._survive = Survive(self._detach)
         self._networks: NetworkReplays | None = None
@@ -100,13 +99,14 @@ class LoopRun:
         atexit.register(self._at_exit)
 
     def _open(self, run: AttachedRun, state: RunState, config: Mapping[str, Any], *, resume: bool) -> None:
-        payload = self._live.load_newest(run.directory / CHECKPOINTS) if resume else None
+        payload, damaged = self._live.load_newest(run.directory / CHECKPOINTS) if resume else (None, ())
         if payload is not None:
             state = resumed_state(run.directory, payload, state)
         patches.install(self._hooks)
         described = {"adapter": LOOP.name, "program": program_of(), "config": config}
         with undone_by_error(self._let_go):
             run.open(state, described, payload)
+            run.record(*damaged)
             if self._ranks is not None:
                 run.on_fault = self._detach
                 self._ranks.lead(run, self._live)

@@ -45,6 +45,17 @@ def test_a_renamed_run_goes_on_under_its_new_name_from_its_newest_checkpoint(run
     assert [event.resumed_from for event in started] == ["", f"step-{before.step:08d}.pt"]
 
 
+def test_a_damaged_checkpoint_is_left_out_and_recorded(runs: Path) -> None:
+    step = _train(runs, 2, 0.9).step
+    newest = runs / "one" / "checkpoints" / f"step-{step:08d}.pt"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    _train(runs, 2, 0.9, resume=True)
+    found = [entry.event for entry in entries(runs / "one")]
+    assert [event.path for event in found if isinstance(event, e.CheckpointDamaged)] == [newest.name]
+    started = [event.resumed_from for event in found if isinstance(event, e.RunStarted)]
+    assert started[-1] == f"step-{step // 2:08d}.pt"
+
+
 def test_a_stop_keeps_what_was_decided_after_a_checkpoint_of_its_step(runs: Path) -> None:
     def leave(cockpit: Cockpit, step: int) -> None:
         if step == 3:
