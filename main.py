@@ -49,7 +49,7 @@ from cockpit.cli.options import (
     script_of,
     train_options,
 )
-from cockpit.console.run_end import complain_of_failure, discard_refused, discard_unbegun, sum_up
+from cockpit.console.run_end import complain_of_failure, discard_refused, end_unbegun, sum_up
 from cockpit.terminal.lean_imports import lean_imports
 from cockpit.terminal.terminal import why_no_screen
 from cockpit.text.format import escape_control
@@ -182,7 +182,7 @@ def _train_headless(options: TrainOptions, launch: Launch | None = None) -> int:
             raise
         finally:
             reporter.stop(final=is_final)
-        discard_unbegun(directory, interrupt)
+        end_unbegun(directory, interrupt)
     if code == 1:
         complain_of_failure(directory)
     return code or interrupt.exit_code()
@@ -225,7 +225,7 @@ def _train_on_screen(options: TrainOptions, baseline: Path | None) -> int:
         except UserError:
             discard_run(directory)
             raise
-        discard_unbegun(directory, interrupt)
+        end_unbegun(directory, interrupt)
     if ending.code == 2:
         discard_refused(directory, job)
         raise UserError(ending.error)

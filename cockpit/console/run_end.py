@@ -27,9 +27,12 @@ def discard_refused(directory: Path, job: ShellJob | None) -> None:
         discard_run(directory)
 
 
-def discard_unbegun(directory: Path, interrupt: Interrupt) -> None:
-    """Remove the directory of a run that was stopped before it had a journal."""
-    if interrupt.is_set() and not (directory / JOURNAL_FILE).exists():
+def end_unbegun(directory: Path, interrupt: Interrupt) -> None:
+    """Say that a run was stopped before training began, and remove its directory if it had no journal."""
+    if interrupt.has_trained or not interrupt.is_set():
+        return
+    complain(f"the run ended before training began ({interrupt.cause()[1]}): the same command begins again")
+    if not (directory / JOURNAL_FILE).exists():
         discard_run(directory)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -27,6 +27,7 @@ from engine.adapters.run.knobs import KnobHandle, Value
 from engine.adapters.run.loop_batches import EpochLoop
 from engine.adapters.run.state.attached_state import LoaderPosition
 from engine.errors import UserError
+from engine.training.checkpoint.values import is_equal
 
 Batch = TypeVar("Batch")
 
@@ -36,6 +37,8 @@ class RecordedLoop(LoopRun):
 
     _began = (0.0, 0)
     """When the newest epoch began, and after how many steps."""
+    _at_epoch_end: Mapping[str, Any] | None = None
+    """What the program may change before the next epoch, as it was in the checkpoint at the end of the last one."""
 
     @property
     def _recorded(self) -> AttachedRun | None:
@@ -57,7 +60,22 @@ class RecordedLoop(LoopRun):
         """Begin an epoch, after one whose loop was left before its end."""
         if self._live.position.batches and not (self._batches.is_resumed or self._batches.is_open):
             self._end_epoch()
+        self._save_again()
         self._began = time.perf_counter(), self.step
+
+    def _save_again(self) -> None:
+        """Write the checkpoint of the last epoch again, unless the program has left generators and schedules alone.
+
+        A validation draws random numbers, and many schedules make a step there: a resume goes on after both.
+        """
+        before, self._at_epoch_end = self._at_epoch_end, None
+        if before is None or self._is_over:
+            return
+        if self._ranks is not None:
+            self._ranks.pass_point(self._live, self.step)
+        with self._survive:
+            if (run := self._recorded) is not None and not is_equal(before, self._live.between_epochs()):
+                run.checkpoint("epoch")
 
     def _after_update(self) -> None:
         """Record what the step did, and write a checkpoint if it is due."""
@@ -106,6 +124,7 @@ class RecordedLoop(LoopRun):
                 run.end_epoch(done, seconds)
             if self.step > first_step:
                 self._checkpoint("epoch")
+                self._at_epoch_end = self._live.between_epochs()
 
 
 class Cockpit(RecordedLoop):

@@ -1,9 +1,11 @@
-"""Options of `Cockpit`, and the state in which its run begins."""
+"""Options of `Cockpit`, and the state in which its run begins or goes on."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypedDict
 
@@ -11,13 +13,18 @@ import torch
 
 from engine.adapters.capabilities import LOOP
 from engine.adapters.hooks.optimizers.wrapped_optimizers import updating
+from engine.adapters.run.description import described_anew, with_terms
 from engine.adapters.run.run_files import program_of
 from engine.adapters.run.state.attachable import Stateful
 from engine.adapters.run.state.attached_state import highest_rate
 from engine.errors import UserError
+from engine.journal.disk.run_dir import has_journal
+from engine.journal.reader import JournalReader
 from engine.protocol.record import record
-from engine.protocol.state import Limits, RunState
+from engine.protocol.state import Limits, RunState, with_decided, with_measured
 from engine.protocol.task_spec import Phase, TaskSpec
+from engine.protocol.wire import state_from_text
+from engine.training.checkpoint.file import checkpoint_name
 
 
 class OptionWords(TypedDict, total=False):
@@ -103,6 +110,22 @@ class LoopOptions:
             guardian=self.guardian,
             limits=Limits(lr_max=max(10 * rate, 1e-2), lr_configured=rate, max_gradient_clip=math.inf),
         )
+
+
+def resumed_state(directory: Path, payload: Mapping[str, Any], fresh: RunState) -> RunState:
+    """Return the state in which the run in `directory` goes on from the checkpoint `payload`.
+
+    Its name, and what the program says of it, are those of `fresh`, the state of a new run. Its journal has the terms.
+    """
+    then = state_from_text(payload["state"])
+    known = with_terms(fresh.spec, tuple(then.loss_weights))
+    if has_journal(directory):
+        with closing(JournalReader(directory, at_rest=True)) as reader:
+            known = reader.spec()
+    state = described_anew(replace(then, run=fresh.run, spec=known), fresh.spec)
+    return with_decided(
+        with_measured(state, steps_until_pause=None), last_checkpoint=checkpoint_name(int(payload["step"]))
+    )
 
 
 class _Wrapper:

@@ -6,7 +6,6 @@ import atexit
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +20,7 @@ from engine.adapters.hooks.gradients.parameter_names import ParameterNames
 from engine.adapters.hooks.optimizer_hooks import OptimizerHooks
 from engine.adapters.hooks.optimizers.wrapped_optimizers import updating
 from engine.adapters.hooks.survive import Survive
-from engine.adapters.loop_options import LoopOptions, OptionWords
+from engine.adapters.loop_options import LoopOptions, OptionWords, resumed_state
 from engine.adapters.ranks.follower_run import FollowerRun
 from engine.adapters.ranks.loop_ranks import LoopRanks, ranks_of, refuse_in_all
 from engine.adapters.replays.fork_replay import StepReplay
@@ -36,7 +35,6 @@ from engine.adapters.steps.loop_numbers import LoopNumbers
 from engine.errors import undone_by_error
 from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.protocol.state import RunState
-from engine.protocol.wire import state_from_text
 
 _Parts = Any
 """A network, several, or several by name; likewise optimizers. `Any`: pyright cannot tell them apart at run time."""
@@ -49,8 +47,7 @@ class LoopRun:
         chosen, models, optimizers = _checked(model, optimizer, options)
         self._ranks = ranks_of(models, optimizers)
         self._process = os.getpid()
-        self._stopped = self._entered = False
-        self._is_replay_due = self._is_settled = False
+        self._stopped = self._entered = self._is_replay_due = self._is_settled = False
         self._earlier_error = newest_error()
         self._survive = Survive(self._detach)
         self._networks: NetworkReplays | None = None
@@ -102,13 +99,14 @@ class LoopRun:
         atexit.register(self._at_exit)
 
     def _open(self, run: AttachedRun, state: RunState, config: Mapping[str, Any], *, resume: bool) -> None:
-        payload = self._live.load_newest(run.directory / CHECKPOINTS) if resume else None
+        payload, damaged = self._live.load_newest(run.directory / CHECKPOINTS) if resume else (None, ())
         if payload is not None:
-            state = state_from_text(payload["state"], state.spec)
+            state = resumed_state(run.directory, payload, state)
         patches.install(self._hooks)
         described = {"adapter": LOOP.name, "program": program_of(), "config": config}
         with undone_by_error(self._let_go):
             run.open(state, described, payload)
+            run.record(*damaged)
             if self._ranks is not None:
                 run.on_fault = self._detach
                 self._ranks.lead(run, self._live)
@@ -167,14 +165,17 @@ class LoopRun:
     def _end_step(self) -> None:
         """Record an update that no further batch has followed."""
 
+    def _save_again(self) -> None:
+        """Write the checkpoint of the last epoch again, if more has changed since."""
+
     def close(self) -> None:
         """End the run as complete, with a last checkpoint."""
         if self._is_copy:
             return
         self._end_step()
+        self._save_again()
         if self._ranks is not None and not self._is_over:
-            with suppress(Exception):  # the program may have left the group of its processes before
-                self._ranks.checkpoints.pass_point(self._live, self.step)
+            self._ranks.pass_point(self._live, self.step)
         if self._networks is not None:
             self._networks.end()
         self._run.end("complete")
@@ -203,6 +204,7 @@ class LoopRun:
             self._failed(error)
             return
         self._end_step()
+        self._save_again()
         self._run.end("ended with the program", checkpoint=not self._hooks.in_step)
         self._close()
 

@@ -99,7 +99,7 @@ class TrainingConfig(Section, frozen=True):
     mixed_precision: bool = False
     """Run the network in amp_dtype; log-probabilities, losses and weights stay fp32."""
     amp_dtype: Literal["bf16", "fp16"] = "bf16"
-    """Number format of mixed precision; fp16 uses loss scaling."""
+    """Number format of mixed precision; fp16 uses loss scaling, and is slow on the CPU."""
     threads: Annotated[int, Field(ge=0, le=1024)] | Literal["auto"] = 0
     """Threads of the processor; 0 for torch's number. auto leaves cores that others use; chosen once, then recorded."""
     deterministic: bool = False

@@ -68,6 +68,7 @@ def _train(
     try:
         opened.append(open_run(request, start, recorder, interrupt, leader))
         run = opened[0]
+        interrupt.has_trained = True
         reason = run.loop.train()
         interrupt.is_complete = reason == "complete"
         _finish(run, recorder, reason, started)

@@ -32,7 +32,7 @@ class Training:
         self.loader = DataLoader(TensorDataset(inputs, targets), batch_size=8, shuffle=shuffle)
         self.model = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Dropout(dropout), nn.Linear(16, 2))
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-2)
-        self.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, T_max=60)
+        self.scheduler: Any = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, T_max=60)
         self.seen: list[tuple[int, float]] = []
 
     def cockpit(self, runs: Path, **options: Any) -> Cockpit:
@@ -54,14 +54,19 @@ class Training:
     ) -> None:
         """Train; `each` is called in the loop's body, with the number of the step (from 0)."""
         for _ in cockpit.epochs(epochs):
-            for x, y in cockpit.steps(self.loader):
-                each(cockpit, cockpit.step)
-                loss = cockpit.loss({"ce": self.ce(x, y)})
-                loss.backward()
-                self.optimizer.step()
+            self.run_epoch(cockpit, each)
+
+    def run_epoch(self, cockpit: Cockpit, each: Callable[[Cockpit, int], None] = lambda cockpit, step: None) -> None:
+        """Train for one epoch."""
+        for x, y in cockpit.steps(self.loader):
+            each(cockpit, cockpit.step)
+            loss = cockpit.loss({"ce": self.ce(x, y)})
+            loss.backward()
+            self.optimizer.step()
+            if self.scheduler is not None:
                 self.scheduler.step()
-                self.optimizer.zero_grad()
-                self.seen.append((cockpit.step, float(loss.detach())))
+            self.optimizer.zero_grad()
+            self.seen.append((cockpit.step, float(loss.detach())))
 
 
 def send(cockpit: Cockpit, command: Command) -> None:

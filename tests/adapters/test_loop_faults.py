@@ -239,7 +239,7 @@ def test_a_state_that_no_checkpoint_can_hold_is_reported_and_does_not_stop_the_t
         training.run(cockpit, 1)
     assert len(training.seen) == 12
     failed = events(runs / "one", e.CheckpointFailed)
-    assert len(failed) == 9 and all("stateful.scheduler.rule is of the type function" in one.error for one in failed)
+    assert len(failed) == 10 and all("stateful.scheduler.rule is of the type function" in one.error for one in failed)
     assert state_of(runs / "one").activity is e.Activity.FINISHED
 
 

@@ -93,6 +93,14 @@ def test_a_step_of_before_a_rollback_is_not_the_last_one() -> None:
     assert "its last step was 42, then" in first.blame(5, lambda _: (first.beat(), second.beat()))
 
 
+def test_what_a_rank_did_before_its_last_step_is_not_told_of_the_time_after_it() -> None:
+    """Steps may be shorter than the time between two signs of life."""
+    first, _ = pulses(2)
+    first.step = 60
+    said = first.blame(5, lambda _: first.beat())
+    assert said == "rank 1 (process 1) is gone: its last step was 60"
+
+
 def test_the_rank_that_does_something_else_than_wait_is_to_blame() -> None:
     first, second, third = pulses(3)
     third.doing = "reading a batch"

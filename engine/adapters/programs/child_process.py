@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import subprocess
 from contextlib import suppress
@@ -16,6 +17,9 @@ from engine.journal.disk.run_dir import CONSOLE_LOG
 
 LINK: Final = "TRAINING_COCKPIT_LINK"
 """Environment variable with the address of the cockpit, for `engine/adapters/child/sitecustomize.py`."""
+
+_RAISED: Final = re.compile(r"\[rank\d+\]: [\w.]+: \S")
+"""The line with the error and its message in the traceback of a rank, as torch prints it."""
 
 
 def start_child(program: Program, address: str) -> subprocess.Popen[bytes]:
@@ -51,13 +55,19 @@ def end_child(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
 
 
 def last_line(program: Program) -> str:
-    """Return the last line that the program printed, at most 200 characters."""
+    """Return the last line that the program printed, at most 200 characters.
+
+    The report of torchrun ends with a rule. The first error of a rank is returned then: those of others follow from it.
+    """
     log = program.directory / CONSOLE_LOG
     try:
         with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 4096))
-            lines = file.read().decode("utf-8", "replace").splitlines()
+            file.seek(max(0, log.stat().st_size - 16384))
+            text = file.read().decode("utf-8", "replace")
     except OSError as error:
         logging.getLogger(__name__).warning("%s cannot be read: %s", log, error)
         return ""
-    return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
+    lines = [line.strip()[:200] for line in reversed(text.splitlines()) if line.strip()]
+    if lines and not any(map(str.isalnum, lines[0])):
+        lines = list(filter(_RAISED.match, reversed(lines)))
+    return next(iter(lines), "")

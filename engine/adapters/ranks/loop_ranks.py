@@ -100,6 +100,11 @@ class LoopRanks:
 
     # --- at each boundary -----------------------------------------------------------------
 
+    def pass_point(self, live: AttachedState, step: int) -> None:
+        """Leave what a checkpoint has of this process; the program may have left the group of its processes before."""
+        with suppress(Exception):
+            self.checkpoints.pass_point(live, step)
+
     def boundary(self, run: AttachedRun | FollowerRun, live: AttachedState) -> bool:
         """Carry out commands where all hold. Return whether all held here. Raises TrainingStopped in all at a stop.
 

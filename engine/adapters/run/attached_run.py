@@ -114,10 +114,15 @@ class AttachedRun(AttachedRecords):
         self._thread.start()
 
     def end(self, reason: str, *, checkpoint: bool = True) -> None:
-        """Write the last checkpoint if the adapter writes any, and record the end. A second call does nothing."""
+        """Write the last checkpoint if the adapter writes any, and record the end. A second call does nothing.
+
+        A stop writes it also if its step has one, which may lack the commands of a pause.
+        """
         with self._ending() as is_first:
             if is_first:
-                if checkpoint and self._step and not self.checkpointer.has_checkpoint_of(self._step):
+                self.checkpointer.wait_for_checkpoints()
+                is_saved = reason != "stopped" and self.checkpointer.has_checkpoint_of(self._step)
+                if checkpoint and self._step and not is_saved:
                     self.recorder.record_event(_last_checkpoint(self))
                 self.recorder.record_event(e.RunFinished(reason, time.perf_counter() - self._started))
 

@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from engine.protocol.engine_events import TaskDescribed
+from engine.protocol.evolve import evolve
+from engine.protocol.state import RunState
 from engine.protocol.task_spec import Metric, TaskSpec, Term
+
+
+def described_anew(state: RunState, fresh: TaskSpec) -> RunState:
+    """Return `state` as the program describes it now, by `fresh`: it names terms and metrics only while it trains.
+
+    The score stays unless `fresh` names one. Another score has no best value yet.
+    """
+    known = state.spec
+    scored = fresh if fresh.score else known
+    lower = scored.lower_is_better
+    spec = replace(fresh, terms=known.terms, metrics=known.metrics, score=scored.score, lower_is_better=lower)
+    return evolve(state, TaskDescribed(spec), state.step)
 
 
 def with_terms(spec: TaskSpec, names: Sequence[str]) -> TaskSpec:

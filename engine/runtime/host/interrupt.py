@@ -32,10 +32,11 @@ class Interrupt:
     """A request to stop, set by a signal handler: the number of the first signal, or 0.
 
     `stop` requests the same end without a signal. The exit code is then that of a stop by command. A run also ends at
-    its time `limit`. `checkpoint` is the signal that requested a checkpoint, 0 for none. `is_complete` is whether the
-    run had nothing left to do, so that a scheduler must not queue it again. `num_repeated` counts the requests of users
-    who ask once more: SIGINT after another request, or SIGTERM again. With `holds_program` they do not end this
-    process immediately, because a program would outlive it: its supervisor ends the program.
+    its time `limit`. `checkpoint` is the signal that requested a checkpoint, 0 for none. `has_trained` is whether
+    training has begun. `is_complete` is whether the run had nothing left to do, so that a scheduler must not queue it
+    again. `num_repeated` counts the requests of users who ask once more: SIGINT after another request, or SIGTERM
+    again. With `holds_program` they do not end this process immediately, because a program would outlive it: its
+    supervisor ends the program.
     """
 
     signal: int = 0
@@ -43,6 +44,7 @@ class Interrupt:
     limit: TimeLimit | None = None
     checkpoint: int = 0
     reactions: Reactions = _USUAL
+    has_trained: bool = False
     is_complete: bool = False
     is_out_of_time: bool = False
     num_repeated: int = 0

@@ -124,10 +124,11 @@ class Pulse:
     def _last(self, beat: Beat) -> str:
         """Return the last known step and activity. All ranks have done the steps of this one: none goes ahead.
 
-        One may be about to tell of the next step. A larger number is of before a rollback.
+        One may be about to tell of the next step. A larger number is of before a rollback. What it did before its last
+        step is left out.
         """
         step = beat.step if beat.step == self.step + 1 else self.step
-        return f"its last step was {step}, then it was {beat.doing}"
+        return f"its last step was {step}" + (f", then it was {beat.doing}" if beat.step >= step else "")
 
     def beats(self) -> Mapping[int, Beat]:
         """Return the newest sign of life of each rank."""

@@ -27,7 +27,7 @@ from engine.task import ReportsProgress, Splits, Task, load_task
 from engine.training.averaging import holds_average
 from engine.training.checkpoint.random_states import seed_all
 from engine.training.device import choose_device
-from engine.training.train_state import TrainState
+from engine.training.train_state import TrainState, amp_dtype
 
 
 @record
@@ -78,8 +78,18 @@ def load_data(request: RunRequest, recorder: RunRecorder, interrupt: Interrupt) 
                 e.AlertRaised("doubtful data", f"{doubt.file}: {doubt.message}", f"{program_name()} data inspect")
                 for doubt in splits.doubts
             ),
+            *_slow_precision(config, device),
         ),
     )
+
+
+def _slow_precision(config: RunConfig, device: torch.device) -> tuple[e.AlertRaised, ...]:
+    """Return an alert if the network computes in fp16 on the CPU, where torch has no fast kernels for convolutions."""
+    if device.type != "cpu" or amp_dtype(config) is not torch.float16:
+        return ()
+    message = "fp16 is slow on the CPU: a convolution's backward pass can take hundreds of times as long as in fp32"
+    remedy = "--set training.amp_dtype=bf16, or --set training.mixed_precision=false"
+    return (e.AlertRaised("slow precision", message, remedy),)
 
 
 def build(

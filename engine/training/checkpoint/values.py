@@ -69,3 +69,18 @@ def copy_to_host(value: Any) -> Any:
         items = [copy_to_host(item) for item in value]
         return items if isinstance(value, list) else tuple(items)
     return value.item() if isinstance(value, np.generic) else value
+
+
+def is_equal(left: Any, right: Any) -> bool:
+    """Return whether two trees of dicts, lists and tensors hold the same values."""
+    if isinstance(left, torch.Tensor):
+        return isinstance(right, torch.Tensor) and torch.equal(left, right)
+    if isinstance(left, Mapping):
+        return (
+            isinstance(right, Mapping)
+            and left.keys() == right.keys()
+            and all(is_equal(left[k], right[k]) for k in left)
+        )
+    if isinstance(left, (list, tuple)):
+        return type(left) is type(right) and len(left) == len(right) and all(map(is_equal, left, right))
+    return bool(left == right)

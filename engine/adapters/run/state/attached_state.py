@@ -142,6 +142,15 @@ class AttachedState:
             "position": self.snapshot_position(),
         }
 
+    def between_epochs(self) -> dict[str, Any]:
+        """Return copies of what a program changes between two epochs, as by a validation: generators and schedules."""
+        given = {name: part for name, part in self.stateful.items() if name in ("scheduler", "scaler")}
+        return {
+            "rng": random_states(),
+            "rates": [group["lr"] for optimizer in self.hooks.optimizers for group in optimizer.param_groups],
+            "stateful": {name: copy_to_host(part.state_dict()) for name, part in given.items()},
+        }
+
     def snapshot_position(self) -> dict[str, Any]:
         """Return the place in the data, copied to the host."""
         position = self.position
@@ -159,15 +168,15 @@ class AttachedState:
             raise CheckpointDamagedError(f"{path.name} cannot be resumed: {reason}")
         return payload
 
-    def load_newest(self, directory: Path) -> dict[str, Any]:
-        """Return the newest checkpoint in `directory` that fits. Raises UserError if there is none."""
-        reasons: list[str] = []
+    def load_newest(self, directory: Path) -> tuple[dict[str, Any], Sequence[e.CheckpointDamaged]]:
+        """Return the newest checkpoint in `directory` that fits, and newer ones. Raises UserError if there is none."""
+        damaged: list[e.CheckpointDamaged] = []
         for path in reversed(list_checkpoints(directory)):
             try:
-                return self.load(path)
+                return self.load(path), damaged
             except CheckpointDamagedError as error:
-                reasons.append(str(error))
-        reason = reasons[0] if reasons else "it has none"
+                damaged.append(e.CheckpointDamaged(path.name, str(error)))
+        reason = damaged[0].error if damaged else "it has none"
         raise UserError(f"no usable checkpoint in {directory}: {reason}; begin a new run under another name")
 
     def restore(self, payload: Mapping[str, Any], state: RunState) -> None:
