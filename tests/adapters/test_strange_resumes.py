@@ -69,6 +69,16 @@ def test_a_network_may_get_or_lose_its_wrappers(runs: Path, before: str, after: 
     assert torch.equal(next(other.model.parameters()), next(training.model.parameters()))
 
 
+def test_a_frozen_mask_of_infinities_is_no_fault_of_a_checkpoint(runs: Path) -> None:
+    """No checkpoint of such a network was good, so it could not be rolled back."""
+    training = Training()
+    training.model.mask = nn.Parameter(torch.tensor([0.0, -torch.inf]), requires_grad=False)
+    with training.cockpit(runs) as cockpit:
+        training.run(cockpit, 1)
+    saved = events(runs / "one", e.CheckpointSaved)
+    assert saved and all(event.good for event in saved)
+
+
 def test_an_error_in_the_programs_own_objects_ends_the_resume_and_leaves_the_run_free(runs: Path) -> None:
     """As in a notebook, where the same process tries again."""
     training = _train(runs)

@@ -118,8 +118,8 @@ class AttachedState:
         return self.hooks.layers.request_histogram(layer)
 
     def is_finite(self) -> bool:
-        """Return whether every weight and moment is finite. Waits for the device."""
-        weights = [p.detach() for model in self.models.values() for p in model.parameters()]
+        """Return whether every trained weight and every moment is finite. Waits for the device."""
+        weights = [p.detach() for model in self.models.values() for p in model.parameters() if p.requires_grad]
         states: list[dict[str, Any]] = [one for optimizer in self.hooks.optimizers for one in optimizer.state.values()]
         moments = [value for state in states for value in state.values() if isinstance(value, Tensor)]
         return all(bool(torch.isfinite(value).all()) for value in (*weights, *moments) if value.is_floating_point())
