@@ -35,6 +35,7 @@ from engine.adapters.run.state.attached_state import AttachedState
 from engine.adapters.steps.loop_numbers import LoopNumbers
 from engine.errors import undone_by_error
 from engine.journal.disk.run_dir import CHECKPOINTS
+from engine.protocol.events import CheckpointDamaged
 from engine.protocol.state import RunState
 from engine.protocol.wire import state_from_text
 
@@ -102,13 +103,15 @@ class LoopRun:
         atexit.register(self._at_exit)
 
     def _open(self, run: AttachedRun, state: RunState, config: Mapping[str, Any], *, resume: bool) -> None:
-        payload = self._live.load_newest(run.directory / CHECKPOINTS) if resume else None
+        damaged: list[CheckpointDamaged] = []
+        payload = self._live.load_newest(run.directory / CHECKPOINTS, damaged) if resume else None
         if payload is not None:
             state = state_from_text(payload["state"], state.spec)
         patches.install(self._hooks)
         described = {"adapter": LOOP.name, "program": program_of(), "config": config}
         with undone_by_error(self._let_go):
             run.open(state, described, payload)
+            run.record(*damaged)
             if self._ranks is not None:
                 run.on_fault = self._detach
                 self._ranks.lead(run, self._live)

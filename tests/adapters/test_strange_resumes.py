@@ -12,6 +12,7 @@ from torch import nn
 
 from cockpit import Cockpit
 from engine.errors import UserError
+from engine.journal.disk.run_dir import CHECKPOINTS
 from engine.protocol import events as e
 from tests.adapters.own_loop import Training, events
 
@@ -44,6 +45,19 @@ def test_another_kind_of_optimizer_is_refused(runs: Path, kind: Callable[[Parame
         _resume(runs, model, kind(model.parameters()))
 
 
+@pytest.mark.parametrize(("before", "after"), [("Adamax", "Adam"), ("AdamW", "Adamax"), ("Adamax", "RAdam")])
+def test_an_optimizer_that_needs_other_moments_is_refused(runs: Path, before: str, after: str) -> None:
+    """Its options are the same, so torch takes the groups; the next update failed with a KeyError."""
+    training = Training()
+    training.optimizer = getattr(torch.optim, before)(training.model.parameters())
+    training.scheduler = torch.optim.lr_scheduler.ConstantLR(training.optimizer)
+    with training.cockpit(runs) as cockpit:
+        training.run(cockpit, 1)
+    model = Training().model
+    with pytest.raises(UserError, match=rf"of another optimizer than {after}: its moments lack 'exp_\w+'"):
+        _resume(runs, model, getattr(torch.optim, after)(model.parameters()))
+
+
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW])
 def test_an_optimizer_with_the_same_options_goes_on(
     runs: Path, kind: Callable[[Parameters], torch.optim.Optimizer]
@@ -67,6 +81,16 @@ def test_a_network_may_get_or_lose_its_wrappers(runs: Path, before: str, after: 
         training.run(cockpit, 1)
     _resume(runs, WRAPPERS[after](other.model), other.optimizer).close()
     assert torch.equal(next(other.model.parameters()), next(training.model.parameters()))
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over_and_named(runs: Path) -> None:
+    """The run went on many steps earlier without a word."""
+    training = _train(runs)
+    (runs / "one" / CHECKPOINTS / "step-00000012.pt").write_bytes(b"no archive")
+    with _resume(runs, training.model, training.optimizer) as cockpit:
+        assert cockpit.step == 0
+    (damaged,) = events(runs / "one", e.CheckpointDamaged)
+    assert damaged.path == "step-00000012.pt" and "step-00000012.pt" in damaged.error
 
 
 def test_a_frozen_mask_of_infinities_is_no_fault_of_a_checkpoint(runs: Path) -> None:

@@ -25,7 +25,7 @@ from engine.training.checkpoint.random_states import host_random_states_kept
 
 
 class CheckpointMisfitError(CheckpointDamagedError):
-    """Raised for a valid checkpoint of a network other than the configured one."""
+    """Raised for a valid checkpoint of another network or optimizer than the training's."""
 
 
 def load_resumable(path: Path, config: RunConfig) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from engine.errors import UserError
 from engine.protocol import events as e
 from engine.protocol.events import Event
 from engine.protocol.state import RunState
+from engine.training.checkpoint.content import CheckpointMisfitError
 from engine.training.checkpoint.file import CheckpointDamagedError, list_checkpoints, load_checkpoint
 from engine.training.checkpoint.values import copy_to_host
 from engine.training.device import describe
@@ -156,18 +157,24 @@ class AttachedState:
         """Return the checkpoint at `path`. Raises CheckpointDamagedError unless `restore` can use it."""
         payload = load_checkpoint(path)
         if reason := misfit(payload, self.models, self.hooks.optimizers):
-            raise CheckpointDamagedError(f"{path.name} cannot be resumed: {reason}")
+            raise CheckpointMisfitError(f"{path.name} cannot be resumed: {reason}")
         return payload
 
-    def load_newest(self, directory: Path) -> dict[str, Any]:
-        """Return the newest checkpoint in `directory` that fits. Raises UserError if there is none."""
-        reasons: list[str] = []
+    def load_newest(self, directory: Path, damaged: list[e.CheckpointDamaged]) -> dict[str, Any]:
+        """Return the newest checkpoint in `directory` that is whole; add each one after it to `damaged`.
+
+        Raises UserError if there is none, or if it does not fit: an earlier one would lose steps without a word.
+        """
+        reason = "it has none"
         for path in reversed(list_checkpoints(directory)):
             try:
                 return self.load(path)
+            except CheckpointMisfitError as error:
+                reason = str(error)
+                break
             except CheckpointDamagedError as error:
-                reasons.append(str(error))
-        reason = reasons[0] if reasons else "it has none"
+                damaged.append(e.CheckpointDamaged(path.name, str(error)))
+                reason = damaged[0].error
         raise UserError(f"no usable checkpoint in {directory}: {reason}; begin a new run under another name")
 
     def restore(self, payload: Mapping[str, Any], state: RunState) -> None:
