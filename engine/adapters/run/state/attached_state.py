@@ -19,6 +19,7 @@ from engine.adapters.run.state.generators import random_states, set_random_state
 from engine.errors import UserError
 from engine.protocol import events as e
 from engine.protocol.events import Event
+from engine.protocol.record import record
 from engine.protocol.state import RunState
 from engine.training.checkpoint.content import CheckpointMisfitError
 from engine.training.checkpoint.file import CheckpointDamagedError, list_checkpoints, load_checkpoint
@@ -26,12 +27,22 @@ from engine.training.checkpoint.values import copy_to_host
 from engine.training.device import describe
 
 
+@record
+class StepPlace:
+    """The place in an epoch after a step; `random` are the generators there, `None` if they were not kept."""
+
+    batches: int
+    state: Mapping[str, Any] | None
+    random: Mapping[str, Any] | None
+
+
 @dataclass(slots=True)
 class LoaderPosition:
     """The place of a training in its data: completed epochs, and batches read in the current one.
 
     `random` are the generators at the start of the epoch, so that the same order can be drawn again. `state` is the
-    loader's own state, for a loader that has one.
+    loader's own state, for a loader that has one. `settled` is the place after the last step, from which a resume goes
+    on, while the batches after it have not led to an update.
     """
 
     epoch: int = 0
@@ -39,6 +50,7 @@ class LoaderPosition:
     length: int = 0
     random: Mapping[str, Any] | None = None
     state: Mapping[str, Any] | None = None
+    settled: StepPlace | None = None
 
 
 @dataclass(slots=True)
@@ -129,6 +141,7 @@ class AttachedState:
         """Return all data that a resume needs besides the RunState, copied to the host."""
         rate = self.hooks.learning_rate
         others = {"num_ranks": self.num_ranks, "ranks": self.others()} if self.num_ranks > 1 else {}
+        settled = self.position.settled
         return {
             **others,
             "model": {
@@ -138,7 +151,7 @@ class AttachedState:
             },
             "optimizers": [copy_to_host(optimizer.state_dict()) for optimizer in self.hooks.optimizers],
             "stateful": {name: copy_to_host(part.state_dict()) for name, part in self.stateful.items()},
-            "rng": random_states(),
+            "rng": random_states() if settled is None or settled.random is None else copy_to_host(settled.random),
             "lr_reference": rate.reference,
             "position": self.snapshot_position(),
         }
@@ -146,11 +159,12 @@ class AttachedState:
     def snapshot_position(self) -> dict[str, Any]:
         """Return the place in the data, copied to the host."""
         position = self.position
+        read = position.settled or position
         return {
             "epoch": position.epoch,
-            "batches": position.batches,
+            "batches": read.batches,
             "random": None if position.random is None else copy_to_host(position.random),
-            "state": None if position.state is None else copy_to_host(position.state),
+            "state": None if read.state is None else copy_to_host(read.state),
         }
 
     def load(self, path: Path) -> dict[str, Any]:
