@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cockpit import Cockpit
 from engine.errors import UserError
@@ -91,6 +91,56 @@ def test_a_damaged_newest_checkpoint_is_passed_over_and_named(runs: Path) -> Non
         assert cockpit.step == 0
     (damaged,) = events(runs / "one", e.CheckpointDamaged)
     assert damaged.path == "step-00000012.pt" and "step-00000012.pt" in damaged.error
+
+
+class _Counting(nn.Linear):
+    """Keeps a number besides its weights."""
+
+    count = 0
+
+    def get_extra_state(self) -> Any:
+        return {"count": self.count, "object": object()} if self.count < 0 else {"count": self.count}
+
+    def set_extra_state(self, state: Any) -> None:
+        self.count = state["count"]
+
+
+@pytest.mark.parametrize(("count", "kept"), [(3, 3), (-1, 0)])
+def test_what_modules_keep_besides_their_weights_is_resumed(runs: Path, count: int, kept: int) -> None:
+    """It was left out without a word; an object that could not be read again still is."""
+    training, other = Training(), Training()
+    training.model[0], other.model[0] = _Counting(4, 16), _Counting(4, 16)
+    training.model[0].count = count
+    Cockpit(training.model, training.optimizer, run="one", runs_dir=runs).close()
+    _resume(runs, other.model, training.optimizer).close()
+    assert other.model[0].count == kept
+
+
+class _Observer(nn.Module):
+    """Notes the largest inputs, as observers for quantization do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.ones(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen = x.abs().amax(0)
+        return x
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *more: Any) -> None:
+        self.seen = torch.empty_like(state_dict[f"{prefix}seen"])
+        super()._load_from_state_dict(state_dict, prefix, *more)
+
+
+def test_a_network_that_takes_buffers_of_another_shape_is_resumed(runs: Path) -> None:
+    """Observers get theirs with the first batch."""
+    training, other = Training(), Training()
+    training.model.observer, other.model.observer = _Observer(), _Observer()
+    with training.cockpit(runs) as cockpit:
+        training.run(cockpit, 1)
+    _resume(runs, other.model, training.optimizer).close()
+    assert torch.equal(other.model.observer.seen, training.model.observer.seen)
+    assert other.model.observer.seen.shape == (2,)
 
 
 def test_a_frozen_mask_of_infinities_is_no_fault_of_a_checkpoint(runs: Path) -> None:

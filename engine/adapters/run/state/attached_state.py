@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +23,11 @@ from engine.protocol.record import record
 from engine.protocol.state import RunState
 from engine.training.checkpoint.content import CheckpointMisfitError
 from engine.training.checkpoint.file import CheckpointDamagedError, list_checkpoints, load_checkpoint
-from engine.training.checkpoint.values import copy_to_host
+from engine.training.checkpoint.values import copy_to_host, is_plain_tree
 from engine.training.device import describe
+
+EXTRA_STATE: Final = "extra_state"
+"""The optional entry of a checkpoint with what modules return from `get_extra_state`, by the names of `model`."""
 
 
 @record
@@ -144,11 +147,7 @@ class AttachedState:
         settled = self.position.settled
         return {
             **others,
-            "model": {
-                full_name(prefix, name): value
-                for prefix, model in self.models.items()
-                for name, value in _tensors(model).items()
-            },
+            **_weights_and_more(self.models),
             "optimizers": [copy_to_host(optimizer.state_dict()) for optimizer in self.hooks.optimizers],
             "stateful": {name: copy_to_host(part.state_dict()) for name, part in self.stateful.items()},
             "rng": random_states() if settled is None or settled.random is None else copy_to_host(settled.random),
@@ -193,8 +192,9 @@ class AttachedState:
 
     def restore(self, payload: Mapping[str, Any], state: RunState) -> None:
         """Restore the result of `snapshot` but the position: weights, optimizers, schedule and generators."""
+        held = {**payload["model"], **payload.get(EXTRA_STATE, {})}
         for prefix, model in self.models.items():
-            model.load_state_dict(weights_for(model, prefix, payload["model"]), strict=False)
+            model.load_state_dict(weights_for(model, prefix, held), strict=False)
         self.hooks.buffers.keep()
         for optimizer, held in zip(self.hooks.optimizers, payload["optimizers"], strict=True):
             optimizer.load_state_dict(copy_to_host(held))
@@ -217,9 +217,16 @@ class AttachedState:
         self.position = LoaderPosition(int(held["epoch"]), batches, 0, order, state)
 
 
-def _tensors(model: nn.Module) -> dict[str, Tensor]:
-    held = cast(Mapping[str, Any], model.state_dict())
-    return {name: copy_to_host(value) for name, value in held.items() if isinstance(value, Tensor)}
+def _weights_and_more(models: Mapping[str, nn.Module]) -> dict[str, Any]:
+    """Return the entries of a checkpoint with the weights, and with plain values that modules keep besides, if any."""
+    held = {
+        full_name(prefix, name): copy_to_host(value)
+        for prefix, model in models.items()
+        for name, value in cast(Mapping[str, Any], model.state_dict()).items()
+    }
+    weights = {name: value for name, value in held.items() if isinstance(value, Tensor)}
+    others = {name: value for name, value in held.items() if name not in weights and is_plain_tree(value)}
+    return {"model": weights, **({EXTRA_STATE: others} if others else {})}
 
 
 def highest_rate(optimizers: Sequence[torch.optim.Optimizer]) -> float:

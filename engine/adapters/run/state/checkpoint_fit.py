@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -48,9 +49,18 @@ def _misfit_of_weights(model: nn.Module, prefix: str, weights: Mapping[str, Tens
         full = full_name(prefix, name)
         if name not in held:
             return f"it lacks {full!r}, which the network has"
-        if held[name].shape != value.shape:
+        if held[name].shape != value.shape and not _takes(model, held):
             return f"{full!r} is {tuple(held[name].shape)} there and {tuple(value.shape)} in the network"
     return ""
+
+
+def _takes(model: nn.Module, held: Mapping[str, Tensor]) -> bool:
+    """Return whether a copy of `model` loads weights of other shapes, as that of observers for quantization does."""
+    try:
+        copy.deepcopy(model).load_state_dict(held, strict=False)
+    except Exception:  # torch's own is a RuntimeError; some networks cannot be copied
+        return False
+    return True
 
 
 def full_name(prefix: str, name: str) -> str:
