@@ -13,6 +13,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from threading import get_ident
 from typing import TypeVar
 
 from torch import Tensor
@@ -163,6 +164,7 @@ class Cockpit(RecordedLoop):
             loader, self._numbers, EpochLoop(self._begin_epoch, self._end_epoch, self._end_step)
         )
         replay, hooks = self._replay, self._hooks
+        hooks.thread = get_ident()
         for batch in batches:
             replay.keep(batch)
             yield batch

@@ -7,6 +7,7 @@ which compute each learning rate from the previous one, never see the factor.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -40,6 +41,8 @@ class OptimizerHooks(UpdateJudge):
     ) -> None:
         super().__init__(LayerWatch(names))
         self.in_step = False
+        self.thread = get_ident()
+        """The thread in which the training runs."""
         self.num_calls = 0
         self.stays_after_fault = False
         self._early_clip = EarlyClip()
@@ -137,7 +140,7 @@ class OptimizerHooks(UpdateJudge):
         if watched.may_nest and watched.is_nested:
             return None
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
-        self._in_hook, self.in_step, self._agreed = True, True, None
+        self._in_hook, self.in_step, self._agreed, self.thread = True, True, None, get_ident()
         try:
             if self._is_bare:
                 self._prepare_barely(watched, closure is None)
