@@ -13,6 +13,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from threading import get_ident
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -39,6 +40,8 @@ class RecordedLoop(LoopRun):
     """When the newest epoch began, and after how many steps."""
     _at_epoch_end: Mapping[str, Any] | None = None
     """What the program may change before the next epoch, as it was in the checkpoint at the end of the last one."""
+    _awaiting: Sequence[tuple[Mapping[str, float], float | None, float]] = ()
+    """Validations of the weights after the newest update, whose step is not recorded yet."""
 
     @property
     def _recorded(self) -> AttachedRun | None:
@@ -79,6 +82,7 @@ class RecordedLoop(LoopRun):
 
     def _after_update(self) -> None:
         """Record what the step did, and write a checkpoint if it is due."""
+        self._live.position.settled = None
         try:
             update, run, ranks = self._hooks.take(), self._run, self._ranks
             if ranks is not None:
@@ -91,11 +95,20 @@ class RecordedLoop(LoopRun):
                 elif is_skipped:
                     self._is_replay_due = self._replay.can_fork and run.replays.is_due(update, run.step)
             self._is_settled = True
+            if self._awaiting:
+                self._record_validations()
             if self._checkpoint_every and self.step % self._checkpoint_every == 0:
                 self._checkpoint("step")
                 self._numbers.restart()
         except Exception as error:  # costs a step less than a context
             self._detach(error)
+
+    def _record_validations(self) -> None:
+        """Record the validations that the loop has reported since the update, with a checkpoint if one is the best."""
+        awaiting, self._awaiting = self._awaiting, ()
+        for validation in awaiting:
+            if (run := self._recorded) is not None and run.validated(*validation):
+                self._checkpoint("best", best=True)
 
     def _add_replay(self, running: Repetition) -> None:
         """Record what a repetition of the step finds, once it has ended."""
@@ -170,6 +183,7 @@ class Cockpit(RecordedLoop):
             loader, self._numbers, EpochLoop(self._begin_epoch, self._end_epoch, self._end_step)
         )
         replay, hooks = self._replay, self._hooks
+        hooks.thread = get_ident()
         for batch in batches:
             replay.keep(batch)
             yield batch
@@ -198,6 +212,7 @@ class Cockpit(RecordedLoop):
                 self._is_settled = False
             if not goes_on:
                 return
+            self._batches.settle()
 
     def _cross_boundary(self) -> bool:
         """Process commands. Return whether the loop goes on."""
@@ -302,14 +317,17 @@ class Cockpit(RecordedLoop):
 
         The score is `score`, or else the first metric. Of several processes, that of rank 0 is recorded.
         """
-        if (run := self._recorded) is None:
+        if self._recorded is None:
             return
         with self._survive:
             found = self._numbers.checked(metrics if loss is None else {**metrics, "loss": loss}, "validated")
             numbers = {name: float(on_host(value)) for name, value in found.items()}
             measured = numbers.pop("loss", None)
-            if run.validated(numbers, measured, self._numbers.seconds):
-                self._checkpoint("best", best=True)
+            self._awaiting = (*self._awaiting, (numbers, measured, self._numbers.seconds))
+            if self._batches.is_open and self._hooks.update.count:
+                return  # of the weights that belong to the step of this batch
+            self._batches.keeps_random |= self._batches.is_open
+            self._record_validations()
 
 
 def _nothing_of(named: Mapping[str, Tensor]) -> Tensor:

@@ -35,7 +35,10 @@ class WeightAverage:
         self._model = model
         statistics = {id(buffer) for buffer in batch_statistics(model) if buffer.is_floating_point()}
         parts = {
-            name: [*part.parameters(), *(buffer for buffer in part.buffers() if id(buffer) in statistics)]
+            name: [
+                *(parameter for parameter in part.parameters() if parameter.requires_grad),
+                *(buffer for buffer in part.buffers() if id(buffer) in statistics),
+            ]
             for name, part in (model.named_children() if self.kind != "none" else ())
         }
         self._live: dict[str, list[Tensor]] = {name: live for name, live in parts.items() if live}

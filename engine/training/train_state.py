@@ -187,8 +187,8 @@ class TrainState:
         self.train_step.optimizer = optimizer
 
     def is_finite(self) -> bool:
-        """Return whether every weight, average and moment is finite. Waits for the device."""
-        parts = {name: list(module.parameters()) for name, module in self.parts.items()}
+        """Return whether every trained weight, average and moment is finite. Waits for the device."""
+        parts = {name: [p for p in module.parameters() if p.requires_grad] for name, module in self.parts.items()}
         _, norms = norms_of_state(parts, self.train_step.optimizer)
         return bool(torch.isfinite(norms).all()) and self.train_step.average.is_finite()
 

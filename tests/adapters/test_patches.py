@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -107,3 +108,20 @@ def test_an_optimizer_that_is_known_after_the_first_clip_still_shows_the_norm_be
     hooks.watch(optimizer)
     optimizer.step()
     assert hooks.take().grad_norm == pytest.approx(norm, rel=1e-5)
+
+
+def test_gradients_of_a_training_in_another_thread_are_not_looked_at(
+    patched: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That thread may be freeing them, which ended the process with a segmentation fault."""
+    model, other = network(), network()
+    hooks = hooks_on(model, torch.optim.SGD(model.parameters(), lr=0.1))
+    with ThreadPoolExecutor(1) as pool:
+        of_other = pool.submit(hooks_on, other, torch.optim.SGD(other.parameters(), lr=0.1)).result()
+    patched(hooks)
+    patched(of_other)
+    looked_at: list[OptimizerHooks] = []
+    monkeypatch.setattr(patches, "_marks", looked_at.append)
+    backward(model, 0)
+    assert len(hooks.update.losses) == 1 and not of_other.update.losses
+    assert not looked_at

@@ -6,6 +6,7 @@ import gc
 import math
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary, ref
@@ -266,3 +267,31 @@ def test_the_steps_of_an_untouched_program_follow_the_optimizer_that_it_uses() -
     gc.collect()
     assert not main.makes_step(first, is_alone=False)  # of several processes one may notice it before the others
     assert main.makes_step(first, is_alone=True)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_the_numbers_of_an_optimizer_that_searches_are_those_of_its_first_evaluation(runs: Path, named: bool) -> None:
+    """They were added up over all evaluations, and so not those of any weights."""
+    torch.manual_seed(0)
+    model = nn.Linear(4, 1)
+    optimizer = torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=4)
+    losses, norms = [], []
+
+    def closure(batch: Tensor, evaluated: list[tuple[float, float]]) -> Tensor:
+        optimizer.zero_grad()
+        loss = model(batch).square().mean()
+        loss = cockpit.loss({"square": loss}) if named else loss
+        loss.backward()
+        evaluated.append((loss.item(), float(nn.utils.get_total_norm(p.grad for p in model.parameters()))))
+        return loss
+
+    with Cockpit(model, optimizer, run="one", runs_dir=runs) as cockpit:
+        for batch in cockpit.steps(torch.randn(3, 8, 4)):
+            evaluated: list[tuple[float, float]] = []
+            optimizer.step(partial(closure, batch, evaluated))
+            assert len(evaluated) > 2
+            losses.append(evaluated[0][0])
+            norms.append(evaluated[0][1])
+    found = rows(runs / "one").values()
+    assert [row["loss/total"] for row in found] == pytest.approx(losses, rel=1e-6)
+    assert [row["grad_norm/total"] for row in found] == pytest.approx(norms, rel=1e-6)

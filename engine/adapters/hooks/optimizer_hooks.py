@@ -7,6 +7,7 @@ which compute each learning rate from the previous one, never see the factor.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -40,6 +41,8 @@ class OptimizerHooks(UpdateJudge):
     ) -> None:
         super().__init__(LayerWatch(names))
         self.in_step = False
+        self.thread = get_ident()
+        """The thread in which the training runs."""
         self.num_calls = 0
         self.stays_after_fault = False
         self._early_clip = EarlyClip()
@@ -143,7 +146,7 @@ class OptimizerHooks(UpdateJudge):
         if watched.may_nest and watched.is_nested:
             return None
         closure = args[1] if len(args) > 1 else kwargs.get("closure")
-        self._in_hook, self.in_step, self._agreed = True, True, None
+        self._in_hook, self.in_step, self._agreed, self.thread = True, True, None, get_ident()
         try:
             if self._is_bare:
                 self._prepare_barely(watched, closure is None)
@@ -151,15 +154,15 @@ class OptimizerHooks(UpdateJudge):
             if watched.is_changed:  # an exception in the last step may have prevented it
                 watched.restore()
             self.num_calls += 1
+            self.update.is_searching = False
             if closure is None:
                 self._judge(watched)
             self._apply_rate(watched)
-            if closure is not None and self._judges_closures:
-                watched.back_up_if_it_searches()
-                judged = _judged(closure, untraced(lambda: self.judge(optimizer)))
-                if len(args) > 1:
-                    return (args[0], judged, *args[2:]), kwargs
-                return args, {**kwargs, "closure": judged}
+            if closure is not None:
+                judge = untraced(lambda: self.judge(optimizer)) if self._judges_closures else None
+                if judge is not None:
+                    watched.back_up_if_it_searches()
+                return _with_closure(_evaluated(closure, judge, self), args, kwargs)
         except Exception as error:  # a fault of the cockpit must not end a foreign training
             self._fall_back(error, lambda: self._prepare_barely(watched, closure is None))
         finally:
@@ -170,7 +173,7 @@ class OptimizerHooks(UpdateJudge):
         watched = self._watched[id(optimizer)]
         if watched.may_nest and watched.is_nested:
             return
-        self.in_step = False
+        self.in_step = self.update.is_searching = False
         if self._is_removed:
             watched.restore()
             return
@@ -229,12 +232,25 @@ class OptimizerHooks(UpdateJudge):
             self._fall_back(error, lambda: watched.judge_barely(self.clip, self._in_all))
 
 
-def _judged(closure: Callable[[], Any], judge: Callable[[], None]) -> Callable[[], Any]:
-    """Return a closure that computes gradients, and then lets them be judged."""
+def _evaluated(
+    closure: Callable[[], Any], judge: Callable[[], None] | None, hooks: OptimizerHooks
+) -> Callable[[], Any]:
+    """Return a closure after which gradients are judged each time; its first numbers are those of the step."""
 
     def call() -> Any:
         loss = closure()
-        judge()
+        if judge is not None:
+            judge()
+        hooks.update.is_searching = True
         return loss
 
     return call
+
+
+def _with_closure(
+    closure: Callable[[], Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of `step` with another closure."""
+    if len(args) > 1:
+        return (args[0], closure, *args[2:]), kwargs
+    return args, {**kwargs, "closure": closure}

@@ -6,7 +6,7 @@ Each is looked up by torch at call time, so names that a program imported before
 from __future__ import annotations
 
 from collections.abc import Sequence
-from threading import Lock
+from threading import Lock, get_ident
 from typing import Any, Final
 
 import torch
@@ -71,16 +71,28 @@ def _restore() -> None:
 def _backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
     if isinstance(tensors, Tensor) and not tensors.ndim:
         loss = getattr(tensors, _UNSCALED, tensors) if _scalers else tensors
-        if len(_watching) > 1:
-            return _backward_of_one(loss, tensors, *args, **kwargs)
-        for hooks in tuple(_watching):
+        watching = _watching_here()
+        if len(watching) > 1:
+            return _backward_of_one(watching, loss, tensors, *args, **kwargs)
+        for hooks in watching:
             hooks.note_loss(loss)
     return _originals["backward"](tensors, *args, **kwargs)
 
 
-def _backward_of_one(loss: Tensor, *args: Any, **kwargs: Any) -> Any:
-    """Note `loss` for those of several trainings whose gradients it changes."""
+def _watching_here() -> Sequence[OptimizerHooks]:
+    """Return the hooks of the trainings in this thread; the only ones, if there is one training in all.
+
+    Gradients of another thread must not be looked at: it may be freeing them.
+    """
     watching = tuple(_watching)
+    if len(watching) < 2:
+        return watching
+    thread = get_ident()
+    return [hooks for hooks in watching if hooks.thread == thread]
+
+
+def _backward_of_one(watching: Sequence[OptimizerHooks], loss: Tensor, *args: Any, **kwargs: Any) -> Any:
+    """Note `loss` for those of several trainings whose gradients it changes."""
     for hooks in watching:
         with hooks.survive:
             hooks.forget_thrown_away()
@@ -114,7 +126,7 @@ def _scaled(scaler: Any, outputs: Any) -> Any:
 @untraced
 def _clip(parameters: Any, max_norm: float, total_norm: Tensor, *args: Any, **kwargs: Any) -> Any:
     held = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    for hooks in tuple(_watching):
+    for hooks in _watching_here():
         hooks.note_clip(held, total_norm)
     return _originals["clip"](held, max_norm, total_norm, *args, **kwargs)
 

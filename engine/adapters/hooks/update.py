@@ -25,7 +25,8 @@ class Update:
     on the device. `is_bad_elsewhere` is whether another process's part was not finite. `scaler_skipped` is the scale of
     a GradScaler that skipped the update, or `None`. `layers` are the numbers of single layers, `None` unless the step
     was measured. `histograms` are those that were requested. `num_passed` of the losses that no update has used yet are
-    of earlier batches, and `is_restarted` is whether their gradients were thrown away.
+    of earlier batches, and `is_restarted` is whether their gradients were thrown away. `is_searching` is whether an
+    optimizer evaluates its closure again, as a line search does, at weights on trial: the first numbers count.
     """
 
     count: int = 0
@@ -41,6 +42,16 @@ class Update:
     histograms: tuple[TakenHistograms, ...] = ()
     num_passed: int = 0
     is_restarted: bool = False
+    is_searching: bool = False
+
+    def counts(self, loss: float | Tensor) -> bool:
+        """Return whether `loss` is one of the step: of a closure the first ones, and any that is not finite."""
+        return not self.is_searching or (isinstance(loss, float) and not math.isfinite(loss))
+
+    def add_norms(self, norms: Norms) -> None:
+        """Keep the norms of one optimizer's gradients."""
+        if not self.is_searching:
+            self.norms += (norms,)
 
     @property
     def is_skipped(self) -> bool:

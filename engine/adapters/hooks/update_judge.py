@@ -104,9 +104,10 @@ class UpdateJudge:
         self.num_losses += 1
         if len(self.update.losses) >= _MOST_LOSSES:
             self._add_up_losses()
-        self.update.losses.append(loss)
         if self.judges_losses:
             self._unjudged.append(loss)
+        if self.update.counts(loss):
+            self.update.losses.append(loss)
 
     def _add_up_losses(self) -> None:
         """Replace the losses of many batches by their sums: of those that were judged, and of those that were not."""
@@ -139,7 +140,7 @@ class UpdateJudge:
         if self.layers.is_due:
             self.layers.note_gradients(reader.parameters, divisor)
         update = self.update
-        update.norms += (norms,)
+        update.add_norms(norms)
         is_bad = bool(norms.bad)
         if self._unjudged and self._has_bad_loss():
             is_bad = update.is_loss_bad = True
@@ -157,11 +158,11 @@ class UpdateJudge:
         losses, self._unjudged = self._unjudged if self._is_loss_known else [], []
         if watched.takes_flag:
             norms, finite = judge_late(watched, losses, self.clip, self._in_all if self.agree else None)
-            update.norms += (norms,)
+            self.update.add_norms(norms)
             update.finite = finite if update.finite is None else update.finite & finite
             return
         norms, factor, is_loss_finite = read_waiting(watched, losses, self.clip)
-        update.norms += (norms,)
+        self.update.add_norms(norms)
         update.is_loss_bad |= not is_loss_finite
         is_bad = bool(norms.bad) or not is_loss_finite
         if (is_bad or self.agree is not None) and not self._counts_everywhere(is_bad=is_bad, watched=watched):

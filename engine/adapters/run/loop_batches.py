@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from engine.adapters.run.batches import count_samples, length_of
 from engine.adapters.run.state.attachable import Stateful
-from engine.adapters.run.state.attached_state import AttachedState
+from engine.adapters.run.state.attached_state import AttachedState, StepPlace
 from engine.adapters.run.state.generators import random_states, set_random_states
 from engine.adapters.steps.loop_numbers import LoopNumbers
 from engine.protocol.record import record
@@ -35,6 +35,8 @@ class LoopBatches:
         """Whether an epoch is being read."""
         self.is_used = False
         """Whether any was read."""
+        self.keeps_random = False
+        """Whether the generators are kept after each step, for a checkpoint that is written before the next update."""
 
     @property
     def is_resumed(self) -> bool:
@@ -44,6 +46,12 @@ class LoopBatches:
     def resume(self) -> None:
         """Bring the next loader to the place in the epoch that a checkpoint holds."""
         self._skip = self._live.position.batches
+
+    def settle(self) -> None:
+        """Keep the place after a step."""
+        position = self._live.position
+        random = random_states() if self.keeps_random else None
+        position.settled = StepPlace(position.batches, position.state, random)
 
     def read(self, loader: Iterable[Batch], numbers: LoopNumbers, loop: EpochLoop) -> Generator[Batch]:
         """Yield the batches of the current epoch that are left; while one is read, those of another loader."""
@@ -86,11 +94,12 @@ class LoopBatches:
         position = self._live.position
         position.length = length_of(loader)
         skip, self._skip = self._skip, 0
+        now = random_states()
+        position.settled = StepPlace(skip, position.state, now)
         if skip and position.state is not None and isinstance(loader, Stateful):
             loader.load_state_dict(dict(position.state))
             return iter(loader)
         if skip and position.random is not None:
-            now = random_states()
             set_random_states(position.random)
             batches = iter(loader)
             for _ in range(skip):
@@ -98,5 +107,5 @@ class LoopBatches:
             set_random_states(now)
             return batches
         position.batches = 0
-        position.random = random_states()
+        position.random = now
         return iter(loader)

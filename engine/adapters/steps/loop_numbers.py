@@ -45,6 +45,8 @@ class LoopNumbers:
                 number = value.item()
             else:
                 number = number_of_term(value)
+            if not self._hooks.update.counts(number):
+                continue
             if name in losses:
                 losses[name].append(number)
             else:

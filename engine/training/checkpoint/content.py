@@ -25,7 +25,7 @@ from engine.training.checkpoint.random_states import host_random_states_kept
 
 
 class CheckpointMisfitError(CheckpointDamagedError):
-    """Raised for a valid checkpoint of a network other than the configured one."""
+    """Raised for a valid checkpoint of another network or optimizer than the training's."""
 
 
 def load_resumable(path: Path, config: RunConfig) -> dict[str, Any]:
@@ -69,11 +69,12 @@ def newest_resumable(
 
 
 def odd_parameter(model: nn.Module, weights: Mapping[str, Tensor]) -> str:
-    """Return the first parameter of `model` for which `weights` are not finite; an empty string if there is none.
+    """Return the first trained parameter of `model` for which `weights` are not finite; an empty string for none.
 
-    A buffer may hold anything, such as a mask of infinities.
+    A buffer and a frozen parameter may hold anything, such as a mask of infinities.
     """
-    held = ((name, weights[name]) for name, _ in model.named_parameters() if name in weights)
+    trained = (name for name, parameter in model.named_parameters() if parameter.requires_grad)
+    held = ((name, weights[name]) for name in trained if name in weights)
     return next((name for name, value in held if not bool(torch.isfinite(value).all())), "")
 
 

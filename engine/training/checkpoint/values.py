@@ -46,6 +46,15 @@ def check_values(payload: Mapping[str, Any]) -> None:
             )
 
 
+def is_plain_tree(value: object) -> bool:
+    """Return whether `value` could be read again from a checkpoint."""
+    try:
+        check_values({"": value})
+    except TypeError:
+        return False
+    return True
+
+
 def _held(place: str, value: object) -> Iterator[tuple[str, object]]:
     """Yield the values in a container with their places, and the keys of a dict."""
     if not isinstance(value, dict):

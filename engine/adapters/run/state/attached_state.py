@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +19,24 @@ from engine.adapters.run.state.generators import random_states, set_random_state
 from engine.errors import UserError
 from engine.protocol import events as e
 from engine.protocol.events import Event
+from engine.protocol.record import record
 from engine.protocol.state import RunState
+from engine.training.checkpoint.content import CheckpointMisfitError
 from engine.training.checkpoint.file import CheckpointDamagedError, list_checkpoints, load_checkpoint
-from engine.training.checkpoint.values import copy_to_host
+from engine.training.checkpoint.values import copy_to_host, is_plain_tree
 from engine.training.device import describe
+
+EXTRA_STATE: Final = "extra_state"
+"""The optional entry of a checkpoint with what modules return from `get_extra_state`, by the names of `model`."""
+
+
+@record
+class StepPlace:
+    """The place in an epoch after a step; `random` are the generators there, `None` if they were not kept."""
+
+    batches: int
+    state: Mapping[str, Any] | None
+    random: Mapping[str, Any] | None
 
 
 @dataclass(slots=True)
@@ -30,7 +44,8 @@ class LoaderPosition:
     """The place of a training in its data: completed epochs, and batches read in the current one.
 
     `random` are the generators at the start of the epoch, so that the same order can be drawn again. `state` is the
-    loader's own state, for a loader that has one.
+    loader's own state, for a loader that has one. `settled` is the place after the last step, from which a resume goes
+    on, while the batches after it have not led to an update.
     """
 
     epoch: int = 0
@@ -38,6 +53,7 @@ class LoaderPosition:
     length: int = 0
     random: Mapping[str, Any] | None = None
     state: Mapping[str, Any] | None = None
+    settled: StepPlace | None = None
 
 
 @dataclass(slots=True)
@@ -118,8 +134,8 @@ class AttachedState:
         return self.hooks.layers.request_histogram(layer)
 
     def is_finite(self) -> bool:
-        """Return whether every weight and moment is finite. Waits for the device."""
-        weights = [p.detach() for model in self.models.values() for p in model.parameters()]
+        """Return whether every trained weight and every moment is finite. Waits for the device."""
+        weights = [p.detach() for model in self.models.values() for p in model.parameters() if p.requires_grad]
         states: list[dict[str, Any]] = [one for optimizer in self.hooks.optimizers for one in optimizer.state.values()]
         moments = [value for state in states for value in state.values() if isinstance(value, Tensor)]
         return all(bool(torch.isfinite(value).all()) for value in (*weights, *moments) if value.is_floating_point())
@@ -128,16 +144,13 @@ class AttachedState:
         """Return all data that a resume needs besides the RunState, copied to the host."""
         rate = self.hooks.learning_rate
         others = {"num_ranks": self.num_ranks, "ranks": self.others()} if self.num_ranks > 1 else {}
+        settled = self.position.settled
         return {
             **others,
-            "model": {
-                full_name(prefix, name): value
-                for prefix, model in self.models.items()
-                for name, value in _tensors(model).items()
-            },
+            **_weights_and_more(self.models),
             "optimizers": [copy_to_host(optimizer.state_dict()) for optimizer in self.hooks.optimizers],
             "stateful": {name: copy_to_host(part.state_dict()) for name, part in self.stateful.items()},
-            "rng": random_states(),
+            "rng": random_states() if settled is None or settled.random is None else copy_to_host(settled.random),
             "lr_reference": rate.reference,
             "position": self.snapshot_position(),
         }
@@ -154,35 +167,44 @@ class AttachedState:
     def snapshot_position(self) -> dict[str, Any]:
         """Return the place in the data, copied to the host."""
         position = self.position
+        read = position.settled or position
         return {
             "epoch": position.epoch,
-            "batches": position.batches,
+            "batches": read.batches,
             "random": None if position.random is None else copy_to_host(position.random),
-            "state": None if position.state is None else copy_to_host(position.state),
+            "state": None if read.state is None else copy_to_host(read.state),
         }
 
     def load(self, path: Path) -> dict[str, Any]:
         """Return the checkpoint at `path`. Raises CheckpointDamagedError unless `restore` can use it."""
         payload = load_checkpoint(path)
         if reason := misfit(payload, self.models, self.hooks.optimizers):
-            raise CheckpointDamagedError(f"{path.name} cannot be resumed: {reason}")
+            raise CheckpointMisfitError(f"{path.name} cannot be resumed: {reason}")
         return payload
 
     def load_newest(self, directory: Path) -> tuple[dict[str, Any], Sequence[e.CheckpointDamaged]]:
-        """Return the newest checkpoint in `directory` that fits, and newer ones. Raises UserError if there is none."""
+        """Return the newest checkpoint in `directory` that is whole, and those after it, which are not.
+
+        Raises UserError if there is none, or if it does not fit: an earlier one would lose steps without a word.
+        """
         damaged: list[e.CheckpointDamaged] = []
+        reason = "it has none"
         for path in reversed(list_checkpoints(directory)):
             try:
                 return self.load(path), damaged
+            except CheckpointMisfitError as error:
+                reason = str(error)
+                break
             except CheckpointDamagedError as error:
                 damaged.append(e.CheckpointDamaged(path.name, str(error)))
-        reason = damaged[0].error if damaged else "it has none"
+                reason = damaged[0].error
         raise UserError(f"no usable checkpoint in {directory}: {reason}; begin a new run under another name")
 
     def restore(self, payload: Mapping[str, Any], state: RunState) -> None:
         """Restore the result of `snapshot` but the position: weights, optimizers, schedule and generators."""
+        held = {**payload["model"], **payload.get(EXTRA_STATE, {})}
         for prefix, model in self.models.items():
-            model.load_state_dict(weights_for(model, prefix, payload["model"]), strict=False)
+            model.load_state_dict(weights_for(model, prefix, held), strict=False)
         self.hooks.buffers.keep()
         for optimizer, held in zip(self.hooks.optimizers, payload["optimizers"], strict=True):
             optimizer.load_state_dict(copy_to_host(held))
@@ -205,9 +227,16 @@ class AttachedState:
         self.position = LoaderPosition(int(held["epoch"]), batches, 0, order, state)
 
 
-def _tensors(model: nn.Module) -> dict[str, Tensor]:
-    held = cast(Mapping[str, Any], model.state_dict())
-    return {name: copy_to_host(value) for name, value in held.items() if isinstance(value, Tensor)}
+def _weights_and_more(models: Mapping[str, nn.Module]) -> dict[str, Any]:
+    """Return the entries of a checkpoint with the weights, and with plain values that modules keep besides, if any."""
+    held = {
+        full_name(prefix, name): copy_to_host(value)
+        for prefix, model in models.items()
+        for name, value in cast(Mapping[str, Any], model.state_dict()).items()
+    }
+    weights = {name: value for name, value in held.items() if isinstance(value, Tensor)}
+    others = {name: value for name, value in held.items() if name not in weights and is_plain_tree(value)}
+    return {"model": weights, **({EXTRA_STATE: others} if others else {})}
 
 
 def highest_rate(optimizers: Sequence[torch.optim.Optimizer]) -> float:
