@@ -63,8 +63,7 @@ class OptimizerHooks(UpdateJudge):
             return
         watched = WatchedOptimizer(optimizer, self._names)
         self._watched[id(optimizer)] = watched
-        watched.reader.refresh()
-        if watched.reader.is_divided:
+        if watched.reader.refresh() and watched.reader.is_divided:
             self.layers.refuse("each process has a part of it only")
         self._early_clip.give_to(watched, self.layers)
         self.buffers.take_up_new()
