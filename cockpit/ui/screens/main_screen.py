@@ -151,7 +151,7 @@ class MainScreen(OpensQuickly, MeasuresAgain, Screen[None], inherit_bindings=Fal
     async def _make(self, name: str) -> None:
         """Mount the tab of that name, and show it if it was requested."""
         await self._body.make(name)
-        if self.tab == name != self._body.current:
+        if self._body.has(name) and self.tab == name != self._body.current:
             self.show_tab(name)
 
     async def _make_next(self) -> None:

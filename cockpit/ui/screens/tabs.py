@@ -36,19 +36,25 @@ class TabBody(ContentSwitcher):
         super().__init__(charts, initial="charts", id="body")
         self._marker: Marker = marker
         self._updates = updates
+        self._made = {"charts"}
 
     def has(self, name: str) -> bool:
-        """Return whether the tab of that name is mounted."""
-        return any(tab.id == name for tab in self.children)
+        """Return whether the tab of that name is mounted, and its panels are updated."""
+        return name in self._made
 
     async def make(self, name: str) -> None:
-        """Mount the tab of that name, hidden; do nothing if it is there, or while the screen is being removed."""
-        if self.has(name) or not self.has("charts"):  # a screen that is removed loses the charts first
+        """Mount the tab of that name, hidden.
+
+        Do nothing if it is there, is being mounted by another call, or while the screen is being removed.
+        """
+        held = {tab.id for tab in self.children}
+        if name in held or "charts" not in held:  # a screen that is removed loses the charts first
             return
         tab = _tab_of(name, self._marker)
         tab.display = False
         await self.mount(tab)
         self._updates.add(panel for panel in tab.walk_children(with_self=True) if isinstance(panel, Panel))
+        self._made.add(name)
 
 
 def side_panels(marker: Marker) -> Iterator[Panel]:
