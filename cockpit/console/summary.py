@@ -21,6 +21,7 @@ from engine.journal.reader import Entry, JournalReader
 from engine.journal.task_meta import ATTACHED, Attached, attached_of
 from engine.outputs.step_time import StepTime, divided
 from engine.protocol import events as e
+from engine.protocol.commands import ENGINE
 from engine.protocol.events import Activity, Status
 from engine.protocol.record import record
 from engine.protocol.state import RunState, knob_text
@@ -87,7 +88,7 @@ def fact_lines(outcome: RunSummary) -> list[Text]:
 
 def is_intervention(entry: Entry) -> bool:
     """Return whether the entry is the outcome of a command, or has another actor than the engine."""
-    return entry.status is not Status.NOTED or entry.actor != "engine"
+    return entry.status is not Status.NOTED or entry.actor != ENGINE
 
 
 def ending(outcome: RunSummary) -> str:

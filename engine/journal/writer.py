@@ -16,6 +16,7 @@ from engine.journal.store import journal_file, storable
 from engine.journal.transaction import Barrier, Branch, EventRow, Item, Meta, Point, StepPoints, count_points
 from engine.journal.writer_home import JournalHome
 from engine.protocol import codec, wire
+from engine.protocol.commands import ENGINE
 from engine.protocol.events import Event, Status
 from engine.protocol.state import RunState
 
@@ -132,7 +133,7 @@ class JournalWriter:
         *,
         status: Status = Status.NOTED,
         reason: str = "",
-        actor: str = "engine",
+        actor: str = ENGINE,
         command_id: int | None = None,
     ) -> None:
         """Record an event at the boundary before `step`; with `command_id`, `status` is the command's outcome."""

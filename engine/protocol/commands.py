@@ -254,7 +254,14 @@ AUTOPILOT: Final = "autopilot"
 RULE: Final = "rule"
 """The names of the policies and of alert rules as senders of requests, in the journal too."""
 
-OWN_ACTORS: Final = ("engine", "script", "signal", "time limit", "redrive", GUARDIAN, AUTOPILOT, RULE)
+ENGINE: Final = "engine"
+SCRIPT: Final = "script"
+SIGNAL: Final = "signal"
+TIME_LIMIT: Final = "time limit"
+REDRIVE: Final = "redrive"
+"""The other actors of the program itself in the journal; `redrive` stops where the recorded run went no further."""
+
+OWN_ACTORS: Final = (ENGINE, SCRIPT, SIGNAL, TIME_LIMIT, REDRIVE, GUARDIAN, AUTOPILOT, RULE)
 """Actors of the program itself: rollbacks, a resume and a reproduction tell by them what was done by whom."""
 
 

@@ -18,6 +18,7 @@ from engine.outputs.inspection.histogram_file import write_histograms
 from engine.outputs.inspection.layer_histograms import LayerHistograms
 from engine.outputs.tensorboard.writer import TensorboardWriter
 from engine.protocol.codec import to_json
+from engine.protocol.commands import ENGINE
 from engine.protocol.decide import Outcome
 from engine.protocol.events import Activity, ActivityChanged, AlertRaised, Event, HistogramTaken, TaskDescribed
 from engine.protocol.evolve import evolve
@@ -75,7 +76,7 @@ class RunRecorder:
             self.tensorboard = begin()
             self.journal.copy_rows_to(self.tensorboard)
 
-    def record_event(self, event: Event, *, actor: str = "engine", reason: str = "", step: int | None = None) -> None:
+    def record_event(self, event: Event, *, actor: str = ENGINE, reason: str = "", step: int | None = None) -> None:
         """Record an event that does not answer a command; with another spec, also the journal's copy of it.
 
         `step` is the step that the event is about, if it is not the newest: on a GPU reports are read later.

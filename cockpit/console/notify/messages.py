@@ -14,6 +14,7 @@ from cockpit.text.format import escape_control, number
 from cockpit.text.next_steps import resume_command
 from engine.journal.reader import Entry
 from engine.protocol import events as e
+from engine.protocol.commands import ENGINE
 from engine.protocol.events import Status
 from engine.protocol.record import record
 
@@ -85,7 +86,7 @@ def joined(notices: Sequence[Notice], left_out: int = 0) -> Notice:
 
 
 def _moved(entry: Entry, session: Session) -> Notice:
-    by = "" if entry.actor == "engine" else f", by {entry.actor}"
+    by = "" if entry.actor == ENGINE else f", by {entry.actor}"
     why = f" ({entry.reason})" if entry.reason else ""
     kind: Kind = "info" if isinstance(entry.event, e.PhasePromoted) else "warning"
     return _notice(

@@ -16,6 +16,7 @@ from cockpit.text.event_text import info_of, sentence, severity
 from cockpit.text.format import escape_control
 from engine.journal.reader import Entry
 from engine.protocol import events as e
+from engine.protocol.commands import ENGINE
 from engine.protocol.events import Status
 from engine.protocol.task_spec import TaskSpec
 
@@ -84,7 +85,7 @@ def with_time(line: Text, when: float) -> Text:
 
 def entry_line(entry: Entry, spec: TaskSpec, *, note: str = "") -> Text:
     """Return one event as a line: its step, its actor, its sentence, and the status of a command."""
-    who = "" if entry.actor == "engine" else f"{escape_control(entry.actor)}: "
+    who = "" if entry.actor == ENGINE else f"{escape_control(entry.actor)}: "
     ending = "" if entry.status in (Status.NOTED, Status.APPLIED) else f" [{entry.status.value}]"
     reason = f" ({escape_control(entry.reason)})" if entry.reason else ""
     matter = severity(entry)

@@ -9,12 +9,12 @@ from cockpit.text.event_info import Inverse
 from cockpit.text.event_text import info_of, sentence
 from cockpit.text.format import escape_control
 from engine.journal.reader import Entry
-from engine.protocol.commands import Command
+from engine.protocol.commands import AUTOPILOT, ENGINE, GUARDIAN, SCRIPT, SIGNAL, TIME_LIMIT, Command
 from engine.protocol.events import Event, Status
 from engine.protocol.record import record
 from engine.protocol.task_spec import NO_SPEC
 
-MACHINES: Final = frozenset({"engine", "guardian", "autopilot", "script", "signal", "time limit"})
+MACHINES: Final = frozenset({ENGINE, GUARDIAN, AUTOPILOT, SCRIPT, SIGNAL, TIME_LIMIT})
 """Actors that are not persons: `undo` does not reverse their commands."""
 
 

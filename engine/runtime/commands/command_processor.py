@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from engine.protocol import commands as c
 from engine.protocol import events as e
-from engine.protocol.commands import GUARDIAN, Request
+from engine.protocol.commands import GUARDIAN, SCRIPT, SIGNAL, Request
 from engine.protocol.decide import Outcome, decide, refused
 from engine.protocol.events import Event
 from engine.protocol.record import record
@@ -17,7 +17,7 @@ from engine.protocol.words.script import ScriptedCommand
 from engine.runtime.checkpointer import Checkpointer, NotSetAsideError
 from engine.runtime.commands.event_effects import ReplayQueue, carry_out, follow_up
 from engine.runtime.commands.request_queue import RequestQueue
-from engine.runtime.host.interrupt import SIGNAL, Interrupt
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.recorder import RunRecorder
 from engine.runtime.reproduce.recorded_action import RecordedAction
 from engine.task import DataGoneError
@@ -106,7 +106,7 @@ class CommandProcessor:
         while self._proposed:
             self._handle(self._proposed.popleft())
         while self._script and self._script[0].step <= self._recorder.state.step:
-            self._handle(Request(id=0, actor="script", command=self._script.popleft().command))
+            self._handle(Request(id=0, actor=SCRIPT, command=self._script.popleft().command))
         if number := self._interrupt.take_checkpoint():
             self._handle(Request(0, SIGNAL, c.SaveCheckpoint(), f"signal {number}"))
         if self._interrupt.is_set() and self._recorder.state.activity is not e.Activity.STOPPING:

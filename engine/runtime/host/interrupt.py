@@ -11,13 +11,9 @@ from types import FrameType
 from typing import Final
 
 from engine.config.signal_reactions import USER_SIGNALS, Reactions
+from engine.protocol.commands import SIGNAL, TIME_LIMIT
 from engine.runtime.host.start_signals import heeded_signals
 from engine.runtime.host.time_limit import TimeLimit
-
-SIGNAL: Final = "signal"
-"""The sender of what a signal requests, in the journal."""
-TIME_LIMIT: Final = "time limit"
-"""The sender of the stop at the time limit, in the journal."""
 
 
 class StoppedEarlyError(Exception):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from engine.protocol.commands import TIME_LIMIT
 from engine.protocol.events import AlertRaised, NoteAdded
 from engine.runtime.checkpointer import Checkpointer
-from engine.runtime.host.interrupt import TIME_LIMIT, Interrupt
+from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.host.time_limit import TimeLimit
 
 _INFO: Final = "info"

@@ -21,6 +21,7 @@ from engine.journal.disk.run_dir import CHECKPOINTS, CONFIG_FILE
 from engine.journal.reader import JournalReader
 from engine.journal.task_meta import PARENT, Parent, parent_of
 from engine.outputs.reproduction_report import ReproductionReport, ReproductionRequest
+from engine.protocol.commands import REDRIVE
 from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.reproduce.comparison import compare_traces, compare_weights
 from engine.runtime.reproduce.timeline import Timeline, read_segments
@@ -60,7 +61,7 @@ def reproduce(request: ReproductionRequest, interrupt: Interrupt) -> Reproductio
         directory=str(directory),
         device=first.device,
         threads=first.threads,
-        num_redone=sum(item.actor != "redrive" for segment in segments for item in segment.past),
+        num_redone=sum(item.actor != REDRIVE for segment in segments for item in segment.past),
         num_steps=num_steps,
         num_metrics=num_metrics,
         difference=difference,

@@ -16,6 +16,7 @@ from engine.journal.reader import Entry, JournalReader
 from engine.journal.task_meta import PARENT, parent_of
 from engine.protocol import events as e
 from engine.protocol.codec import Json, WireError, from_json, to_json
+from engine.protocol.commands import REDRIVE
 from engine.protocol.events import Activity, Status
 from engine.protocol.record import record
 from engine.runtime.recorder import RunRecorder
@@ -166,7 +167,7 @@ def _is_complete(entries: Sequence[Entry]) -> bool:
 
 def _end(step: int, *, settled: bool) -> RecordedAction:
     stop = e.StopRequested("as far as the recorded run went", before=Activity.RUNNING.value)
-    return RecordedAction(step, "redrive", stop, settled=settled)
+    return RecordedAction(step, REDRIVE, stop, settled=settled)
 
 
 def _cut(conditions: Conditions, items: Iterable[_Item]) -> tuple[Timeline, ...]:

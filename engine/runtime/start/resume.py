@@ -16,7 +16,7 @@ from engine.journal.reader import Entry, JournalReader
 from engine.journal.task_meta import PARENT, TASK, Parent, parent_of, spec_of
 from engine.protocol import events as e
 from engine.protocol.codec import Json
-from engine.protocol.commands import RULE
+from engine.protocol.commands import RULE, SCRIPT
 from engine.protocol.engine_events import Departure
 from engine.protocol.events import Activity
 from engine.protocol.record import record
@@ -181,7 +181,7 @@ def first_weights(request: RunRequest) -> str:
 def last_reached(journal: Path) -> int:
     """Return the first step without processed script commands, as far as the journal shows."""
     entries = _entries(journal)
-    return max((entry.step + 1 for entry in entries if entry.actor == "script"), default=0)
+    return max((entry.step + 1 for entry in entries if entry.actor == SCRIPT), default=0)
 
 
 def _entries(journal: Path) -> list[Entry]:

@@ -18,6 +18,7 @@ from engine.errors import UserError, did_you_mean
 from engine.journal.disk.find_run import find_run
 from engine.journal.reader import Entry, JournalReader
 from engine.protocol.codec import Json
+from engine.protocol.commands import ENGINE
 from engine.protocol.events import Status
 from engine.protocol.task_spec import TaskSpec
 from engine.protocol.wire import EVENT_KINDS, kind_of
@@ -105,7 +106,7 @@ def entry_line(entry: Entry, spec: TaskSpec, alert: int | None = None) -> str:
     """
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.time))
     how = "" if entry.status is Status.NOTED else f"{entry.status.value}: "
-    who = "" if entry.actor == "engine" else f" [{escape_control(entry.actor)}]"
+    who = "" if entry.actor == ENGINE else f" [{escape_control(entry.actor)}]"
     why = f" ({escape_control(entry.reason)})" if entry.reason else ""
     of = f" [alert {alert}]" if alert is not None else ""
     return f"{when}  step {entry.step:>7}  {how}{sentence(entry.event, spec)}{why}{who}{of}"

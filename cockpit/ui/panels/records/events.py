@@ -21,6 +21,7 @@ from cockpit.ui.panels.toolkit.panel import JumpTo
 from cockpit.ui.panels.toolkit.search_panel import SearchedList
 from cockpit.ui.panels.toolkit.symbols import ACTIVE, BAD, FAINT, LABEL, STRONG, WARN, signs_for
 from engine.journal.reader import Entry
+from engine.protocol.commands import ENGINE
 from engine.protocol.events import Status
 from engine.protocol.task_spec import NO_SPEC, TaskSpec
 
@@ -132,7 +133,7 @@ def event_line(entry: Entry, spec: TaskSpec, width: int, alert_sign: str) -> Con
     matter = severity(entry)
     when = time.strftime("%H:%M:%S ", time.localtime(entry.time)) if width >= _TIME_FROM else ""
     sign = alert_sign if matter is Severity.ALERT else " "
-    actor = "" if entry.actor == "engine" else f"[{escape_control(entry.actor)}] "
+    actor = "" if entry.actor == ENGINE else f"[{escape_control(entry.actor)}] "
     word, style = _ENDINGS.get(entry.status, ("", ""))
     reason = f" ({escape_control(entry.reason)})" if entry.reason else ""
     return Content.assemble(

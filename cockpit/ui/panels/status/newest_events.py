@@ -8,6 +8,7 @@ from typing import Any, Final
 from cockpit.ui.panels.toolkit.line_panel import since
 from engine.journal.reader import Entry
 from engine.protocol import events as e
+from engine.protocol.commands import GUARDIAN
 
 _DISK_KINDS: Final = ("journal", "tensorboard", "disk")
 
@@ -40,7 +41,7 @@ def _remembered_as(entry: Entry) -> tuple[str, ...]:
         case e.CheckpointFailed():
             return ("disk",)
         case e.RolledBack():
-            return ("rollback",) if entry.actor == "guardian" else ()
+            return ("rollback",) if entry.actor == GUARDIAN else ()
         case event:
             name = _KINDS.get(type(event))
             return (name,) if name else ()
