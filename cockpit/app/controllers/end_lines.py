@@ -30,10 +30,12 @@ def end_lines(session: Session, ending: RunResult) -> list[str]:
     if ending.error:
         end = replace(end, why=escape_control(ending.error))
     score = escape_control(session.spec.score_title)
-    reached = f"no best {score}" if score else ""
+    parts = [f"{'✗' if failed else '✓'} {end.said}"]
     if best:
-        reached = f"best {score} {decimal(best.score, 4)} at step {best.step}"
-    parts = [f"{'✗' if failed else '✓'} {end.said}", *filter(None, [reached]), "q leaves"]
+        parts.append(f"best {score} {decimal(best.score, 4)} at step {best.step}")
+    elif score:
+        parts.append(f"no best {score}")
+    parts.append("q leaves")
     if (attached := session.origin.attached) is not None:
         steps = next_steps_attached(session.run_dir, attached)
     else:

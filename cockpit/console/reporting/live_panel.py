@@ -15,6 +15,7 @@ from cockpit.text.format import decimal, duration, escape_control, number, plura
 from engine.protocol.events import Activity
 from engine.protocol.record import record
 from engine.protocol.state import RunState
+from engine.protocol.task_spec import TaskSpec
 
 _CELL = 40
 _MIN_BAR, _MAX_BAR = 8, 40
@@ -87,6 +88,11 @@ def phase_title(state: RunState) -> str:
     return f"{state.phase} {escape_control(title)}".rstrip()
 
 
+def score_label(spec: TaskSpec) -> str:
+    """Return the title of the score next to the training's loss: that of a validation is 'val/loss'."""
+    return "val/loss" if spec.score == "loss" else escape_control(spec.score_title)
+
+
 def _identity(view: RunView) -> Iterable[LineSegment]:
     state = view.state
     yield LineSegment("", escape_control(state.run))
@@ -140,8 +146,7 @@ def _measures(view: RunView) -> Iterable[LineSegment]:
     yield LineSegment("lr", rate(state.lr) if state.lr else "-")
     if state.spec.score:
         score = "-" if state.score is None else decimal(state.score, 4)
-        title = "val/loss" if state.spec.score == "loss" else state.spec.score_title  # "loss" is that of the training
-        yield LineSegment(escape_control(title), score)
+        yield LineSegment(score_label(state.spec), score)
     if view.best is not None:
         yield LineSegment("best", f"{decimal(view.best.score, 4)} at step {view.best.step}")
     if speed:

@@ -8,8 +8,9 @@ from typing import Final
 
 from textual.content import Content
 
+from cockpit.console.reporting.live_panel import score_label
 from cockpit.session.session import Session
-from cockpit.text.format import decimal, duration, escape_control, number, plural, rate
+from cockpit.text.format import decimal, duration, number, plural, rate
 from cockpit.ui.panels.toolkit.line_parts import LinePart, part
 from cockpit.ui.panels.toolkit.symbols import BAD, LABEL, STRONG, WAITING, WARN
 from engine.protocol.events import Activity
@@ -35,8 +36,7 @@ def measures(session: Session, state: RunState, soon: RunState, width: int, dots
     yield _lr(state, soon, dots)
     if state.spec.score:
         score = "-" if state.score is None else decimal(state.score, 3)
-        title = "val/loss" if state.spec.score == "loss" else state.spec.score_title  # "loss" is that of the training
-        yield part(escape_control(title), score, rank=1)
+        yield part(score_label(state.spec), score, rank=1)
     if session.best is not None:
         yield part("best", decimal(session.best.score, 3), rank=3)
         yield part("at", str(session.best.step), LABEL, rank=5)
