@@ -13,7 +13,7 @@ import torch
 
 from engine.adapters.capabilities import LOOP
 from engine.adapters.hooks.optimizers.wrapped_optimizers import updating
-from engine.adapters.run.description import described_anew, with_terms
+from engine.adapters.run.description import with_description, with_terms
 from engine.adapters.run.run_files import program_of
 from engine.adapters.run.state.attachable import Stateful
 from engine.adapters.run.state.attached_state import highest_rate
@@ -122,7 +122,7 @@ def resumed_state(directory: Path, payload: Mapping[str, Any], fresh: RunState) 
     if has_journal(directory):
         with closing(JournalReader(directory, at_rest=True)) as reader:
             known = reader.spec()
-    state = described_anew(replace(then, run=fresh.run, spec=known), fresh.spec)
+    state = with_description(replace(then, run=fresh.run, spec=known), fresh.spec)
     return with_decided(
         with_measured(state, steps_until_pause=None), last_checkpoint=checkpoint_name(int(payload["step"]))
     )

@@ -1,4 +1,4 @@
-"""What is told of an untouched program that has ended."""
+"""The line that the cockpit reports of an untouched program that has ended."""
 
 from __future__ import annotations
 

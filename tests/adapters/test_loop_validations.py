@@ -17,7 +17,7 @@ from tests.adapters.own_loop import assert_same, events, rows
 
 
 class _Noisy(Dataset[Tensor]):
-    """Samples that are drawn anew each time, as those of augmentations are."""
+    """Samples that are different at each reading, as those of augmentations are."""
 
     def __len__(self) -> int:
         return 48

@@ -11,7 +11,7 @@ from engine.protocol.state import RunState
 from engine.protocol.task_spec import Metric, TaskSpec, Term
 
 
-def described_anew(state: RunState, fresh: TaskSpec) -> RunState:
+def with_description(state: RunState, fresh: TaskSpec) -> RunState:
     """Return `state` as the program describes it now, by `fresh`: it names terms and metrics only while it trains.
 
     The score stays unless `fresh` names one. Another score has no best value yet.

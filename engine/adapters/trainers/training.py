@@ -16,7 +16,7 @@ from torch import nn
 from engine.adapters.capabilities import Adapter
 from engine.adapters.hooks.optimizers.watched_optimizer import LearningRate
 from engine.adapters.run.attached_run import AttachedRun
-from engine.adapters.run.description import described_anew
+from engine.adapters.run.description import with_description
 from engine.adapters.run.run_files import program_of
 from engine.adapters.run.settings import RUNS_DIR, NoValidation, attached_config, run_directory
 from engine.adapters.run.state.attached_state import AttachedState, highest_rate
@@ -123,7 +123,7 @@ def resumed_state(directory: Path, fresh: RunState, training: TrainerTraining, r
         known = state_from_text(training.saved["state"], known.spec)
         rate.reference = float(training.saved["lr_reference"])
         step = int(training.saved["step"])
-    known = described_anew(replace(known, run=fresh.run), fresh.spec)
+    known = with_description(replace(known, run=fresh.run), fresh.spec)
     state = with_decided(known, activity=Activity.STARTING, limits=fresh.limits)
     return with_measured(state, step=step, steps_until_pause=None)
 

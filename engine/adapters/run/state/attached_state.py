@@ -202,9 +202,9 @@ class AttachedState:
 
     def restore(self, payload: Mapping[str, Any], state: RunState) -> None:
         """Restore the result of `snapshot` but the position: weights, optimizers, schedule and generators."""
-        held = {**payload["model"], **payload.get(EXTRA_STATE, {})}
+        weights = {**payload["model"], **payload.get(EXTRA_STATE, {})}
         for prefix, model in self.models.items():
-            model.load_state_dict(weights_for(model, prefix, held), strict=False)
+            model.load_state_dict(weights_for(model, prefix, weights), strict=False)
         self.hooks.buffers.keep()
         for optimizer, held in zip(self.hooks.optimizers, payload["optimizers"], strict=True):
             optimizer.load_state_dict(copy_to_host(held))
