@@ -173,8 +173,18 @@ class OpenDriver(LinuxDriver):
 
     Textual starts its two threads again at every SIGCONT, also while they run: after SIGSTOP, and after the kernel's
     SIGCONT for a closed terminal. Two threads would share the keys, and the forgotten one would keep the process alive.
-    Here the running threads are ended first.
+    Here the running threads are ended first; a SIGCONT while they start has them started again after that.
     """
+
+    _is_starting = False
+
+    def start_application_mode(self) -> None:
+        """Take the terminal, and start the threads."""
+        self._is_starting = True
+        try:
+            super().start_application_mode()
+        finally:
+            self._is_starting = False
 
     def restart_application_mode(self) -> None:
         """Restore the terminal and take it again, unless it is restored already. For the app's event loop."""
@@ -198,7 +208,7 @@ class OpenDriver(LinuxDriver):
             self._sigcont_application()
 
     def _sigcont_application(self, *_: object) -> None:
-        if self._must_signal_resume:  # it was suspended, by SIGTSTP
+        if self._must_signal_resume and not self._is_starting:  # it was suspended, by SIGTSTP
             super()._sigcont_application()
         elif self._app.is_running and os.isatty(self.fileno):
             self._loop.call_soon_threadsafe(self.restart_application_mode)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import os
 import re
 from importlib import metadata
+from types import SimpleNamespace
 from typing import ClassVar, Generic
 
 import pytest
 from textual._compositor import Compositor
 from textual.app import ComposeResult
 from textual.binding import Binding
+from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Key, Paste
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Input
@@ -21,7 +24,7 @@ from cockpit.app.app import CockpitApp
 from cockpit.preferences.settings import Settings
 from cockpit.session.session import Session
 from cockpit.terminal import textual_private
-from cockpit.terminal.textual_private import PRIVATE_NAMES, OpenApp, installed_version
+from cockpit.terminal.textual_private import PRIVATE_NAMES, OpenApp, OpenDriver, installed_version
 from cockpit.ui.screens import compositor
 from cockpit.ui.screens.compositor import TESTED_VERSIONS, FrugalCompositor
 from tests.architecture.sources import ROOT, program_files
@@ -132,3 +135,23 @@ async def test_pasted_text_waits_for_a_screen_that_opens() -> None:
         for _ in range(20):
             await pilot.pause()
     assert app.said == ["first2"]
+
+
+def test_a_continue_while_the_threads_start_does_not_start_them_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts: list[bool] = []
+    later: list[object] = []
+
+    def start(driver: LinuxDriver) -> None:
+        starts.append(driver._must_signal_resume)
+        if len(starts) == 1:
+            driver._sigcont_application()  # as the handler of a signal, in the midst of it
+        driver._must_signal_resume = False
+
+    monkeypatch.setattr(LinuxDriver, "start_application_mode", start)
+    monkeypatch.setattr(os, "isatty", lambda number: True)
+    driver = object.__new__(OpenDriver)
+    driver._app = SimpleNamespace(is_running=True)  # type: ignore[assignment]
+    driver._loop = SimpleNamespace(call_soon_threadsafe=later.append)  # type: ignore[assignment]
+    driver._auto_restart, driver._must_signal_resume, driver.fileno = True, True, 0
+    driver._sigcont_application()
+    assert starts == [True] and later == [driver.restart_application_mode]
