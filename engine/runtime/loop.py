@@ -75,7 +75,8 @@ class Loop:
         if self._commands.is_waiting():
             self._open_boundary()
             self._step_monitor.settle()
-            self._commands.process_pending()
+            with self.supply.kept(lambda: self._commands.is_validating):
+                self._commands.process_pending()
             self._times.skip()
         state = self._recorder.state
         if state.activity is Activity.STOPPING:

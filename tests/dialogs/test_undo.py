@@ -172,7 +172,7 @@ def test_an_undo_does_not_count_for_a_note_between():
     assert isinstance(plan, Undo) and plan.entry == first
 
 
-@pytest.mark.parametrize("actor", ["engine", "guardian", "autopilot", "script", "signal"])
+@pytest.mark.parametrize("actor", c.OWN_ACTORS)
 def test_what_no_person_did_is_left_alone(actor):
     recorder = Ledger()
     recorder.write(e.GradientClipSet(1.0, 0.5), actor=actor)

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from engine.protocol import commands as c
 from engine.protocol import events as e
+from engine.protocol.words.script import ScriptedCommand
 from engine.training.data.spans import assemble
 from engine.training.loss_sum import Objective
 from engine.training.step import TrainStep
@@ -69,10 +71,26 @@ def test_an_error_of_the_task_leaves_a_checkpoint_and_the_resume_is_exact(
     with pytest.MonkeyPatch.context() as patched:
         break_task(patched)
         assert run(tmp_path / "run", config) == 1
-    (failed,) = entries(tmp_path / "run", e.RunFailed)
-    assert isinstance(failed.event, e.RunFailed) and failed.event.error.startswith("Fault: a ")
-    saved = entries(tmp_path / "run", e.CheckpointSaved)[-1]
-    assert isinstance(saved.event, e.CheckpointSaved) and saved.event.kind == "final"
-    assert saved.step == state_of(tmp_path / "run").step == trained
+    assert_saved(tmp_path / "run", trained)
     assert run(tmp_path / "run", config, resume=True) == 0
     assert same_weights(tmp_path / "usual", tmp_path / "run")
+
+
+def test_an_error_of_the_task_in_a_validation_that_was_asked_for_leaves_a_checkpoint(tmp_path: Path) -> None:
+    config = small_config(training=STEPS, checkpoint=SPARSE, validation={"every_epochs": 100})
+    assert run(tmp_path / "usual", config) == 0
+    with pytest.MonkeyPatch.context() as patched:
+        break_validation(patched)
+        assert run(tmp_path / "run", config, script=(ScriptedCommand(3, c.Validate(), 1),)) == 1
+    assert_saved(tmp_path / "run", 3)
+    assert run(tmp_path / "run", config, resume=True) == 0
+    assert same_weights(tmp_path / "usual", tmp_path / "run")
+
+
+def assert_saved(run_dir: Path, trained: int) -> None:
+    """Assert that the run failed by a fault of the task after `trained` steps, and has the checkpoint of the last."""
+    (failed,) = entries(run_dir, e.RunFailed)
+    assert isinstance(failed.event, e.RunFailed) and failed.event.error.startswith("Fault: a ")
+    saved = entries(run_dir, e.CheckpointSaved)[-1]
+    assert isinstance(saved.event, e.CheckpointSaved) and saved.event.kind == "final"
+    assert saved.step == state_of(run_dir).step == trained

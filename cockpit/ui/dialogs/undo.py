@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Final
 
 from cockpit.text.event_info import Inverse
 from cockpit.text.event_text import info_of, sentence
 from cockpit.text.format import escape_control
 from engine.journal.reader import Entry
-from engine.protocol.commands import AUTOPILOT, ENGINE, GUARDIAN, SCRIPT, SIGNAL, TIME_LIMIT, Command
+from engine.protocol.commands import OWN_ACTORS, Command
 from engine.protocol.events import Event, Status
 from engine.protocol.record import record
 from engine.protocol.task_spec import NO_SPEC
-
-MACHINES: Final = frozenset({ENGINE, GUARDIAN, AUTOPILOT, SCRIPT, SIGNAL, TIME_LIMIT})
-"""Actors that are not persons: `undo` does not reverse their commands."""
 
 
 @record
@@ -56,7 +52,7 @@ def plan_undo(entries: Sequence[Entry], *, undone_by: Collection[int], passed: C
 
 def is_intervention(entry: Entry) -> bool:
     """Return whether `entry` is a change by a person: the outcome of a command that was not refused."""
-    is_answer = entry.status in (Status.APPLIED, Status.CLAMPED) and entry.actor not in MACHINES
+    is_answer = entry.status in (Status.APPLIED, Status.CLAMPED) and entry.actor not in OWN_ACTORS
     return is_answer and info_of(entry.event).undo is not None and not _changed_nothing(entry.event)
 
 

@@ -58,6 +58,8 @@ class CommandProcessor:
         self._proposed: deque[Request] = deque()
         self._redoing = ReplayQueue(checkpointer)
         self.is_driven = False
+        self.is_validating = False
+        """Whether a validation that was asked for runs, or ended in an error: it leaves the state as it was."""
 
     def schedule(self, script: Sequence[ScriptedCommand], redo: Iterable[RecordedAction], *, from_step: int) -> None:
         """Schedule commands for later steps.
@@ -158,11 +160,14 @@ class CommandProcessor:
 
     def _validate(self, request: Request, outcome: Outcome) -> None:
         best = self._recorder.state.best_score
+        self.is_validating = True
         try:
             done = self._checkpointer.validator.validate()
         except DataGoneError as error:
+            self.is_validating = False
             self._refuse(request, refused(f"the data cannot be reached now: {error}"))
             return
+        self.is_validating = False
         if done is None:
             self._refuse(request, refused("the run was stopped meanwhile"))
         else:
