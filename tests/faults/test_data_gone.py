@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,6 +18,7 @@ from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.loop import Loop
+from engine.runtime.outages import data_supply
 from engine.runtime.outages.data_supply import Supply
 from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
@@ -27,6 +29,7 @@ from engine.tasks.person.data.readers.coco.reader import CocoScene
 from engine.tasks.person.data.readers.scenes import Picture
 from engine.training.checkpoint.file import list_checkpoints, load_checkpoint
 from engine.training.data.batch import Batch
+from tests.console.scripted import FakeClock
 from tests.faulty import entries, run, same_weights, state_of
 from tests.small import small_config
 from tests.tasks.person.data.builders import write_coco, write_mask_folders
@@ -259,25 +262,35 @@ def test_a_pause_does_not_count_as_waiting_for_the_data(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run is paused for longer than it waits, and the data come back a moment after it goes on."""
-    directory, waits = tmp_path / "run", list[int]()
-    resumed = threading.Timer(1.5, lambda: send(directory, c.Resume(), "test"))
-    wait = Supply.wait
+    directory, clock, waits, pauses = tmp_path / "run", FakeClock(), list[int](), list[int]()
+    turn, stand_still, wait = Loop.turn, Loop._stand_still, Supply.wait
+
+    def turn_for_a_second(loop: Loop) -> str:
+        clock.advance(1.0)
+        return turn(loop)
+
+    def stand_still_20_times(loop: Loop) -> None:
+        stand_still(loop)
+        pauses.append(1)
+        if len(pauses) == 20:
+            send(directory, c.Resume(), "test")
 
     def wait_in_a_pause(supply: Supply, error: DataGoneError) -> None:
         waits.append(1)
         if len(waits) == 1:
             send(directory, c.Pause(), "test")
-            resumed.start()
-        elif resumed.finished.is_set():
+        else:
             images_back(data)
             monkeypatch.setattr(Supply, "wait", wait)
         wait(supply, error)
 
-    at_step(monkeypatch, 3, lambda loop: images_gone(data))
+    monkeypatch.setattr(data_supply, "time", SimpleNamespace(monotonic=clock, sleep=clock.advance))
+    monkeypatch.setattr(Loop, "turn", turn_for_a_second)
+    monkeypatch.setattr(Loop, "_stand_still", stand_still_20_times)
     monkeypatch.setattr(Supply, "wait", wait_in_a_pause)
-    assert run(directory, config_of(data, wait_seconds=1.0)) == 0
-    resumed.join()
-    assert len(alerts(directory, "data")) == 1 and state_of(directory).step == 8
+    at_step(monkeypatch, 3, lambda loop: images_gone(data))
+    assert run(directory, config_of(data, wait_seconds=10.0)) == 0
+    assert len(pauses) >= 20 and len(alerts(directory, "data")) == 1 and state_of(directory).step == 8
 
 
 def test_a_run_that_ends_while_it_draws_a_step_draws_all_of_its_batches_again(

@@ -41,6 +41,8 @@ class Supply:
         self._gone_since: float | None = None
         self._pause = 0.2
         self._held = 0.0
+        self._held_at: float | None = None
+        """When the last turn of the pause ended, if there is one: the time between two turns is that of a pause too."""
 
     @contextmanager
     def kept(self, restore: Callable[[], bool] = lambda: True) -> Generator[None]:
@@ -59,11 +61,12 @@ class Supply:
 
     @contextmanager
     def held(self) -> Generator[None]:
-        """Leave the time of the block, a pause of the run, out of that after which the run gives up."""
-        began = time.monotonic()
+        """Leave the time of the block, a turn of a pause, out of that after which the run gives up."""
+        began = time.monotonic() if self._held_at is None else self._held_at
         yield
+        self._held_at = time.monotonic()
         if self._gone_since is not None:
-            self._held += time.monotonic() - began
+            self._held += self._held_at - began
 
     def give_up(self) -> bool:
         """Return whether to stop waiting for the next batch. Stuck workers are reported meanwhile."""
@@ -84,6 +87,7 @@ class Supply:
         """
         self._checkpointer.validator.report_stuck_readers()
         now = time.monotonic()
+        self._held_at = None
         if self._gone_since is None:
             self._gone_since = now
             self._recorder.record_event(self._alert(error))
