@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -97,9 +98,17 @@ def test_a_row_after_a_quiet_time_is_committed_at_once_and_a_stream_now_and_then
 ) -> None:
     monkeypatch.setattr(writer_module, "COMMIT_SECONDS", 60.0)
     monkeypatch.setattr(writer_module, "HEARTBEAT_SECONDS", 60.0)
+    drain, drained = JournalWriter._drain, threading.Event()
+
+    def drain_and_tell(writer: JournalWriter) -> None:
+        drain(writer)
+        drained.set()
+
+    monkeypatch.setattr(JournalWriter, "_drain", drain_and_tell)
     with writing(run_dir) as writer, closing(JournalReader(run_dir)) as reader:
         writer.record_step(1, 0.1, ("a",), (1.0,))
-        wait_until(lambda: reader.newest_ids().step == 1)
+        assert drained.wait(30)  # what comes before that is committed at once too
+        assert reader.newest_ids().step == 1
         writer.record_step(2, 0.2, ("a",), (2.0,))
         writer.record_state(person_state("r"))
         time.sleep(0.3)
