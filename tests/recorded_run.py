@@ -29,6 +29,7 @@ EPOCH_SECONDS: Final = 1_760_000_000.0
 
 STEP_SECONDS: Final = 0.5
 STEPS_PER_EPOCH: Final = 50
+_QUIET_SECONDS: Final = 2.0
 TERMS: Final = ("cross_entropy", "dice", "auxiliary", "boundary_aware", "active_contour")
 PARTS: Final = ("backbone", "roi_align", "decoder", "instance_head", "boundary_refinement", "active_contour")
 CHANCE: Final = {
@@ -115,6 +116,15 @@ def record_run(directory: Path, *, steps: int = 400, finished: bool = False) -> 
     return directory
 
 
+class _QuietWriter(JournalWriter):
+    """A writer without a heartbeat for some seconds: during one, a command could not be sent at once."""
+
+    def _await_work(self) -> None:
+        if not self.failure:
+            self._wake.wait(_QUIET_SECONDS)
+        super()._await_work()
+
+
 class RecordedRun:
     """The writer of such a journal, alive until `close`: goes on where `record_run` left it, answers commands.
 
@@ -124,7 +134,7 @@ class RecordedRun:
     def __init__(self, directory: Path, **fields: Any) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
-        self.journal = JournalWriter(directory, clock=self._moment)
+        self.journal = _QuietWriter(directory, clock=self._moment)
         self.journal.start()
         start = person_state(
             run=directory.name,
