@@ -13,6 +13,7 @@ import pytest
 
 from engine.errors import UserError
 from engine.journal import store
+from engine.journal import writer as writer_module
 from engine.journal.inbox import MAX_REQUESTS, Inbox
 from engine.journal.reader import JournalReader
 from engine.journal.sender import Sender, await_outcome, send
@@ -215,7 +216,9 @@ def test_a_run_that_ends_while_commands_pour_in_answers_every_one(run_dir: Path)
         senders = [threading.Thread(target=flood) for _ in range(2)]
         for sender in senders:
             sender.start()
-        time.sleep(0.1)
+        deadline = time.monotonic() + 30
+        while len(numbers) < 20 and time.monotonic() < deadline:
+            time.sleep(0.01)
     for sender in senders:
         sender.join()
     assert numbers
@@ -253,7 +256,10 @@ def test_waiting_ends_with_the_answer_the_time_or_the_run(run_dir: Path) -> None
     assert time.monotonic() - started < 5
 
 
-def test_a_sender_kept_open_tells_a_busy_journal_from_a_run_that_is_gone(run_dir: Path) -> None:
+def test_a_sender_kept_open_tells_a_busy_journal_from_a_run_that_is_gone(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "HEARTBEAT_SECONDS", 60.0)  # the journal is busy meanwhile
     with writing(run_dir) as writer:
         assert writer.flush()
         sender = Sender(run_dir, busy_seconds=0.001)
