@@ -28,7 +28,7 @@ from engine.protocol import commands as c
 from tests.adapters.own_loop import state_of
 from tests.adapters.remote import notice
 from tests.conftest import ROOT
-from tests.ddp.ranks import fork_context, free_port
+from tests.ddp.ranks import fork_context, port_of, reserve_port
 
 WORLD = 2
 
@@ -232,8 +232,9 @@ def run_together(folder: Path, scenario: Scenario, meanwhile: Callable[[], objec
     A scenario that raises makes the test fail with its traceback.
     """
     context = fork_context()
-    port = free_port()
-    processes = [context.Process(target=_be_rank, args=(rank, port, folder, scenario)) for rank in range(WORLD)]
+    held = reserve_port()
+    arguments = [(rank, port_of(held), folder, scenario) for rank in range(WORLD)]
+    processes = [context.Process(target=_be_rank, args=those) for those in arguments]
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     for process in processes:
         process.start()
@@ -245,6 +246,7 @@ def run_together(folder: Path, scenario: Scenario, meanwhile: Callable[[], objec
     finally:
         for process in processes:
             process.kill()
+        held.close()
     found: Sequence[Any] = [json.loads((folder / f"{rank}.json").read_text("utf-8")) for rank in range(WORLD)]
     for rank, said in enumerate(found):
         assert "error" not in said, f"rank {rank}: {said['error']}"

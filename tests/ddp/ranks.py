@@ -86,11 +86,11 @@ def train_together(
     context = fork_context()
     folder = request.directory.parent / f"{request.directory.name}-ranks"
     folder.mkdir(exist_ok=True)
-    port = free_port()
+    held = reserve_port()
     processes: list[Any] = []
     for rank in range(world):
         launched = replace(request, launch=Launch(rank, world))
-        arguments = (launched, port, folder, dict(environment or {}))
+        arguments = (launched, port_of(held), folder, dict(environment or {}))
         processes.append(context.Process(target=_be_rank, args=arguments))
     # The fork server stays for later tests, such as those of the data workers: it is started as the program starts it.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
@@ -106,6 +106,7 @@ def train_together(
     finally:
         for process in processes:
             process.kill()
+        held.close()
     texts = [folder / f"{rank}.json" for rank in range(world)]
     found = [json.loads(path.read_text("utf-8")) if path.exists() else {"said": ""} for path in texts]
     for path in texts:
@@ -120,11 +121,17 @@ def fork_context() -> Any:
     return context
 
 
-def free_port() -> int:
-    """Return a port that is free now."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def reserve_port() -> socket.socket:
+    """Return a socket with a port that no other program gets, and at which rank 0 may listen. Close it at the end."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    return held
+
+
+def port_of(held: socket.socket) -> int:
+    """Return the number of the port."""
+    return int(held.getsockname()[1])
 
 
 def _be_rank(request: RunRequest, port: int, folder: Path, environment: Mapping[str, str]) -> None:
