@@ -22,7 +22,7 @@ def test_a_run_is_opened_from_the_list_and_left_again(tmp_path: Path) -> None:
         terminal.press("q")
         terminal.wait_for("1 shown", "q quit")
         terminal.press("q")
-        assert terminal.process.wait(30) == 0
+        assert terminal.wait(30) == 0
         assert_given_back(terminal)
     assert len(list((tmp_path / "cache" / "training-cockpit").glob("runs-*.json"))) == 1
 
