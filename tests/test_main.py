@@ -27,6 +27,7 @@ from engine.protocol.events import RunFailed, RunFinished
 from engine.runtime.host.interrupt import Interrupt
 from engine.runtime.start.bootstrap import RunRequest
 from engine.training.checkpoint.file import list_checkpoints, load_checkpoint
+from tests.e2e.test_steering import poisoned
 from tests.forked import CapturedProcess, Forked
 from tests.recorded_run import RecordedRun
 from tests.small import small_config
@@ -107,7 +108,8 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_killed_at_a_random_step_goes_on_bit_for_bit(unbroken: Path, seed: int) -> None:
     name = f"killed-{seed}"
     steps = _series(unbroken / "runs" / "whole", KEYS)["step"]
-    with _program("--no-ui", "--config", "small.yaml", "--run", name, cwd=unbroken) as process:
+    slow = poisoned("pace", "--no-ui", "--config", "small.yaml", "--run", name)  # it does not end before the kill
+    with CapturedProcess(slow, unbroken, ENVIRONMENT) as process:
         _wait_for_step(unbroken / "runs" / name, random.Random(seed).randrange(8, len(steps) * 2 // 3), process)
         process.kill()
     assert process.returncode == -signal.SIGKILL
@@ -125,7 +127,7 @@ def test_a_run_killed_at_a_random_step_goes_on_bit_for_bit(unbroken: Path, seed:
 def test_a_signal_finishes_the_step_writes_a_checkpoint_and_sums_up(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    config = _config(tmp_path, epochs=500)
+    config = _config(tmp_path, epochs=100_000)
     start = _new_program if number == signal.SIGINT else _program
     with start("--no-ui", "--config", config, "--run", "one", cwd=tmp_path) as process:
         _wait_for_step(tmp_path / "runs" / "one", 5, process)
@@ -171,7 +173,7 @@ def test_the_time_limit_is_that_of_the_option_or_of_the_slurm_job(
 
 
 def test_a_live_run_answers_status_and_obeys_send_from_another_process(tmp_path: Path) -> None:
-    config = _config(tmp_path, epochs=500)
+    config = _config(tmp_path, epochs=100_000)
     with _program("--no-ui", "--quiet", "--config", config, "--run", "live", cwd=tmp_path) as process:
         _wait_for_step(tmp_path / "runs" / "live", 5, process)
         code, out, _ = _finished("status", "latest", "--json", cwd=tmp_path)

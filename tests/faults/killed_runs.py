@@ -67,15 +67,21 @@ def _kill_at_a_moment(child: int, directory: Path, moment: random.Random, *, in_
     while time.monotonic() < deadline and _step_of(directory) < goal:
         time.sleep(0.01)
     time.sleep(moment.uniform(0.0, 0.3))
-    os.kill(child, signal.SIGSTOP)
+    _stop(child)
     deadline = time.monotonic() + _LONGEST_SECONDS
     while in_a_checkpoint and time.monotonic() < deadline and not _is_writing(directory):
         os.kill(child, signal.SIGCONT)
         time.sleep(moment.uniform(0.0005, 0.003))
-        os.kill(child, signal.SIGSTOP)
+        _stop(child)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return _is_writing(directory)
+
+
+def _stop(child: int) -> None:
+    """Stop `child`, and wait until none of its threads runs: one may be about to rename the checkpoint."""
+    os.kill(child, signal.SIGSTOP)
+    os.waitpid(child, os.WUNTRACED)
 
 
 def _is_writing(directory: Path) -> bool:
