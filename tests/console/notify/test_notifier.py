@@ -70,15 +70,21 @@ def inbox() -> Iterator[Inbox]:
 
 
 @pytest.fixture
+def dead() -> Iterator[str]:
+    """An address that refuses connections, of a port that no other program gets."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        yield f"json://127.0.0.1:{closed.getsockname()[1]}/dead-token"
+
+
+@pytest.fixture
 def hanging() -> Iterator[str]:
     """An address that takes connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         yield f"json://127.0.0.1:{silent.getsockname()[1]}/hangs-token?rto=0.3"
 
 
-def test_messages_arrive_and_bad_addresses_delay_nothing(inbox: Inbox, hanging: str, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        dead = f"json://127.0.0.1:{closed.getsockname()[1]}/dead-token"
+def test_messages_arrive_and_bad_addresses_delay_nothing(inbox: Inbox, dead: str, hanging: str, tmp_path: Path) -> None:
     recorded = RecordedRun(tmp_path / "night", total_steps=400)
     recorded.note(e.AlertRaised("gradient", "of an earlier process", at_step=1))
     recorded.journal._clock = time.time  # its times are those of the test from now on
