@@ -71,6 +71,7 @@ def serve(listener: socket.socket) -> dict[str, Any] | None:
     connections: dict[int, socket.socket] = {}
     while True:
         ready = select.select([listener, *connections, *running], [], [])[0]
+        asking = [found for found in ready if found in connections]  # a new one may get the number of a closed one
         for descriptor in [found for found in ready if found in running]:
             os.close(descriptor)
             _tell_end(*running.pop(descriptor))
@@ -79,7 +80,7 @@ def serve(listener: socket.socket) -> dict[str, Any] | None:
             connections[connection.fileno()] = connection
             with contextlib.suppress(ConnectionError):
                 connection.send(b"ready")
-        for number in [found for found in ready if found in connections]:
+        for number in asking:
             data, descriptors = _received(connections[number])
             if data:
                 process = os.fork()
