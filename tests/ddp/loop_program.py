@@ -182,8 +182,9 @@ def faulty(folder: Path) -> dict[str, Any]:
             notice(cockpit.directory, cockpit._run, c.ScaleLr(0.5))  # type: ignore[arg-type]
         if rank == 1 and cockpit.step == 8:
             cockpit._hooks.readers[0].read = lambda: 1 / 0  # type: ignore[assignment, method-assign, return-value]
-        if cockpit.step > 8:
-            time.sleep(0.02)  # for the cockpit's thread of rank 0
+        until = time.monotonic() + 30
+        while rank == 0 and cockpit.step == 12 and cockpit._ranks.fault is None and time.monotonic() < until:  # type: ignore[union-attr]
+            time.sleep(0.01)  # until the cockpit's thread of rank 0 has heard of it
 
     loop = Loop(at=fail)
     loop.train(folder, "faulty", epochs=6)
