@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from cockpit.cli import followed_run
 from cockpit.cli.arguments import parse_arguments
 from cockpit.cli.dispatch import run_subcommand
 from engine.journal.disk.new_run import create_run
@@ -14,6 +16,7 @@ from engine.journal.writer import JournalWriter
 from tests.recorded import writing
 
 Call = Callable[..., tuple[int, str]]
+OnceFollowed = Callable[[Callable[[], None]], None]
 
 
 @pytest.fixture
@@ -38,3 +41,27 @@ def call(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> Call:
         return code, capsys.readouterr().out
 
     return carry_out
+
+
+@pytest.fixture
+def once_followed(monkeypatch: pytest.MonkeyPatch) -> Iterator[OnceFollowed]:
+    """Do something on a thread once a command that follows a run has looked at it, however late that begins.
+
+    Name this fixture after that of the run's writer, which is then closed after the thread has ended.
+    """
+    looked, check_pipe = threading.Event(), followed_run._check_pipe
+    threads: list[threading.Thread] = []
+
+    def note_look() -> None:
+        looked.set()
+        check_pipe()
+
+    def start(action: Callable[[], None]) -> None:
+        looked.clear()
+        threads.append(threading.Thread(target=lambda: looked.wait(30) and action()))
+        threads[-1].start()
+
+    monkeypatch.setattr(followed_run, "_check_pipe", note_look)
+    yield start
+    for thread in threads:
+        thread.join()

@@ -100,7 +100,7 @@ async def test_the_footer_is_clicked_like_a_key(run):
 async def test_the_palette_steers(run):
     async with cockpit_on(run) as pilot:
         await press(pilot, "ctrl+p", *"validate")
-        await pilot.pause(0.3)
+        await until(pilot, lambda: "".join(offered(pilot)[:1]).startswith("validate"))
         await press(pilot, "enter")
         await until(pilot, lambda: "validate: runs at the step boundary" in strip(pilot))
 

@@ -87,8 +87,6 @@ async def test_the_first_frame_names_the_run_and_what_is_done(tmp_path, monkeypa
     monkeypatch.setattr(CockpitApp, "_open", keep)
     app = CockpitApp(tmp_path / "calm [red]", settings=Settings())
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.pause(0.5)
+        while "[charts]" not in "\n".join(strip.text for strip in app.screen._compositor.render_strips()):
+            await pilot.pause(0.05)
         assert "Training Cockpit" in frames[0] and "calm [red]" in frames[0] and "starting" in frames[0]
-        assert "[charts]" in "\n".join(
-            "".join(part.text for part in strip) for strip in app.screen._compositor.render_strips()
-        )

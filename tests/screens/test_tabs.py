@@ -23,9 +23,10 @@ async def test_a_key_that_comes_while_its_tab_is_mounted_shows_all_that_there_is
     monkeypatch.setattr("cockpit.ui.screens.main_screen._TABS_AFTER", 1000.0)
     app = CockpitApp(Session(record_run(tmp_path / "run", steps=30)), settings=Settings(reduced_motion=True))
     async with app.run_test(size=(80, 40)) as pilot:
-        await pilot.pause(0.3)
         screen = app.screen
         assert isinstance(screen, MainScreen)
+        while screen._is_first_picture:
+            await pilot.pause(0.01)
         mounting, go_on, mount = asyncio.Event(), asyncio.Event(), TabBody.mount
 
         def slow(body: TabBody, *widgets: object) -> AwaitComplete:
@@ -42,7 +43,8 @@ async def test_a_key_that_comes_while_its_tab_is_mounted_shows_all_that_there_is
         await pilot.press("f3")
         go_on.set()
         await making
+        while screen._body.current != "run":
+            await pilot.pause(0.01)
         await pilot.pause(0.1)
-        assert screen._body.current == "run"
         shown = "\n".join(strip.text for strip in screen._compositor.render_strips())
     assert "Phases" in shown and "before the run has begun" not in shown

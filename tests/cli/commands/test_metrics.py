@@ -8,7 +8,6 @@ import json
 import math
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from cockpit.cli.metric_names import known_keys
 from engine.errors import UserError
 from engine.journal.task_meta import layer_metric
 from engine.journal.writer import JournalWriter
-from tests.cli.conftest import Call
+from tests.cli.conftest import Call, OnceFollowed
 from tests.recorded import damage_table
 from tests.recorded_layers import record_layers
 
@@ -222,14 +221,16 @@ def test_following_a_journal_that_no_process_mends_ends(
         call("metrics", "live", "--follow", "--json")
 
 
-def test_following_goes_on_with_a_run_that_goes_back(call: Call, recorded: JournalWriter) -> None:
+def test_following_goes_on_with_a_run_that_goes_back(
+    call: Call, recorded: JournalWriter, once_followed: OnceFollowed
+) -> None:
     def train() -> None:
         recorded.open_branch(18)
         for step in (19, 20, 21):
             recorded.record_step(step, step / 10, ("loss/total",), (2.0,))
         recorded.close()
 
-    threading.Timer(0.4, train).start()
+    once_followed(train)
     _, printed = call("metrics", "live", "--follow", "--json", "--tail", "1", "--keys", "loss/total")
     assert [(row["step"], row["loss/total"]) for row in _lines(printed)] == [
         (20, 0.05),

@@ -165,8 +165,17 @@ def test_no_answer_in_time_exits_with_3(call: Call, steered: JournalWriter) -> N
 
 
 def test_a_run_that_ends_while_somebody_waits_refuses(call: Call, steered: JournalWriter) -> None:
-    threading.Timer(0.3, steered.close).start()
+    def close_once_asked() -> None:
+        with closing(JournalReader(steered.path)) as reader:
+            end = time.monotonic() + 30
+            while reader.newest_ids().command == 0 and time.monotonic() < end:
+                time.sleep(0.01)
+        steered.close()
+
+    closer = threading.Thread(target=close_once_asked)
+    closer.start()
     code, printed = call("send", "live", "pause", "--wait")
+    closer.join()
     assert (code, printed) == (1, "refused at step 120: the run ended before it read this\n")
 
 

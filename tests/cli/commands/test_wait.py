@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from engine.journal.disk.new_run import create_run
 from engine.journal.writer import JournalWriter
 from engine.protocol import events as e
 from engine.protocol.events import Activity
-from tests.cli.conftest import Call
+from tests.cli.conftest import Call, OnceFollowed
 from tests.person_state import person_state
 from tests.recorded import writing
 
@@ -33,10 +31,6 @@ def running(live: JournalWriter) -> JournalWriter:
     return live
 
 
-def later(action: Callable[[], None], seconds: float = 0.4) -> None:
-    threading.Timer(seconds, action).start()
-
-
 @pytest.mark.parametrize(
     ("condition", "line"),
     [
@@ -50,23 +44,25 @@ def test_what_holds_already_ends_the_waiting(call: Call, running: JournalWriter,
     assert call("wait", "live", "--until", condition) == (0, line)
 
 
-def test_a_later_state_is_waited_for(call: Call, running: JournalWriter) -> None:
+def test_a_later_state_is_waited_for(call: Call, running: JournalWriter, once_followed: OnceFollowed) -> None:
     def promote() -> None:
         running.record_state(replace(STATE, phase=2, step=130))
         running.record_event(130, e.PhasePromoted(1, 2, ()))
 
-    later(promote)
+    once_followed(promote)
     code, printed = call("wait", "live", "--until", "phase>=2", "--timeout", "30", "--json")
     assert code == 0
     assert json.loads(printed) == {"outcome": "holds", "step": 130, "part": "phase >= 2", "values": {"phase": 2}}
 
 
-def test_a_value_of_a_single_step_is_not_missed(call: Call, running: JournalWriter) -> None:
+def test_a_value_of_a_single_step_is_not_missed(
+    call: Call, running: JournalWriter, once_followed: OnceFollowed
+) -> None:
     def train() -> None:
         for step, loss in ((121, 1.0), (122, 50.0), (123, 1.0)):
             running.record_step(step, 1.0, ("loss/total",), (loss,))
 
-    later(train)
+    once_followed(train)
     code, printed = call("wait", "live", "--until", "loss>10", "--timeout", "30")
     assert (code, printed) == (0, "step 122: loss > 10 holds (loss 50)\n")
 
@@ -76,8 +72,8 @@ def test_an_old_value_of_a_single_step_is_no_news(call: Call, running: JournalWr
     assert (code, printed) == (3, "step 120: loss/total<1.195 did not hold within 0 s (loss/total 1.2)\n")
 
 
-def test_the_end_of_the_run_ends_the_waiting(call: Call, running: JournalWriter) -> None:
-    later(running.close)
+def test_the_end_of_the_run_ends_the_waiting(call: Call, running: JournalWriter, once_followed: OnceFollowed) -> None:
+    once_followed(running.close)
     code, printed = call("wait", "live", "--until", "phase>=2 and best>1", "--timeout", "30")
     assert (code, printed) == (
         1,
@@ -110,12 +106,12 @@ def test_wrong_words_are_one_sentence(call: Call, running: JournalWriter, condit
         call("wait", "live", "--until", condition)
 
 
-def test_a_run_without_metrics_yet_may_record_any(call: Call, runs_dir: Path) -> None:
+def test_a_run_without_metrics_yet_may_record_any(call: Call, runs_dir: Path, once_followed: OnceFollowed) -> None:
     with writing(create_run(runs_dir, "fresh")) as writer:
         writer.record_state(person_state("fresh"))
         writer.flush()
         assert call("wait", "fresh", "--until", "mine/quality>0", "--timeout", "0")[0] == 3
-        later(lambda: writer.record_step(1, 0.1, ("mine/quality",), (3.0,)))
+        once_followed(lambda: writer.record_step(1, 0.1, ("mine/quality",), (3.0,)))
         assert call("wait", "fresh", "--until", "mine/quality>0", "--timeout", "30") == (
             0,
             "step 1: mine/quality > 0 holds (mine/quality 3)\n",

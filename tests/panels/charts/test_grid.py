@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from textual.pilot import Pilot
 
 from cockpit.charts.draw.glyphs import MARKERS, Marker
 from cockpit.preferences.keymap import KEYS
@@ -20,6 +21,15 @@ from tests.panels.stage import Stage
 from tests.recorded_run import RecordedRun, record_run
 
 WIDE = (140, 44)
+
+
+async def until(pilot: Pilot[None], holds: Callable[[], bool]) -> None:
+    """Wait for what a timer of the charts does."""
+    for _ in range(500):
+        if holds():
+            return
+        await pilot.pause(0.02)
+    assert holds()
 
 
 @pytest.mark.parametrize("marker", MARKERS)
@@ -163,8 +173,8 @@ async def test_new_steps_draw_one_chart_after_the_other_and_none_stays_behind() 
         app.session.history.append(51, metrics_at(51))
         app.apply_update(STEPS)
         assert [app.draws[name] - before[name] for name in shown] == [1, 0, 0, 0, 0, 0]
-        await asyncio.sleep(1.6)
-        await pilot.pause()
+        await until(pilot, lambda: all(app.draws[name] > before[name] for name in shown))
+        await pilot.pause(0.1)
         assert [app.draws[name] - before[name] for name in shown] == [1] * 6
 
 
@@ -193,13 +203,14 @@ async def test_charts_that_there_was_no_time_for_are_drawn_when_there_is() -> No
         before = app.draws
         app.session.history.append(51, metrics_at(51))
         app.apply_update(STEPS)
-        await asyncio.sleep(0.2)
+        await until(pilot, lambda: app.grid.board.turns._next is None)  # the pause after the first chart is over
         app.grid.board.turns.catch_up()
         assert [app.draws[name] - before[name] for name in shown] == [1, 0, 0, 0, 0, 0]
         app.has_time = True
         app.grid.board.turns.catch_up()
         assert [app.draws[name] - before[name] for name in shown] == [1, 1, 1, 0, 0, 0]
-        await asyncio.sleep(0.5)
+        await until(pilot, lambda: all(app.draws[name] > before[name] for name in shown))
+        await pilot.pause(0.1)
         assert [app.draws[name] - before[name] for name in shown] == [1] * 6
 
 

@@ -65,7 +65,10 @@ async def test_the_file_is_looked_at_without_news(run: RecordedRun, open_session
     async with stage.run_test(size=(60, 10)) as pilot:
         await pilot.pause()
         write(run, "printed between two steps\n")
-        await pilot.pause(1.2)
+        for _ in range(200):  # it looks once a second
+            if "printed between two steps" in stage.shown:
+                break
+            await pilot.pause(0.05)
         assert "printed between two steps" in stage.shown
 
 
