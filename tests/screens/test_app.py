@@ -206,7 +206,7 @@ async def test_the_palette_finds_an_action_says_what_it_would_do_and_does_it(rec
         await pilot.press("enter")
         await until(pilot, lambda: main_of(app).tab == "events")
         await pilot.press("ctrl+p", *"lower")
-        await until(pilot, lambda: "not now: the run has ended" in shown(app) or "LR" in shown(app))
+        await until(pilot, lambda: "halve the learning rate - not now: the run 'demo' is not running" in shown(app))
 
 
 async def test_the_first_time_there_is_a_hint_until_help_was_opened_once(recorded, home):
