@@ -1,16 +1,19 @@
-"""Signals before a run exists: the process ends immediately with the signal's exit code.
+"""Signals before a run exists: the process ends immediately with the signal's exit code. And after it: none counts.
 
 This module imports almost nothing: it is the first that the program loads.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 from types import FrameType
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """The signals that request the end of a process."""
+
+_OF_USERS = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name))
 
 
 def heeded_signals() -> tuple[signal.Signals, ...]:
@@ -22,7 +25,11 @@ def heeded_signals() -> tuple[signal.Signals, ...]:
 
 
 def end_on_signals() -> None:
-    """End the process at an ending signal with exit code 128 + n, without traceback or cleanup."""
+    """End the process at an ending signal with exit code 128 + n, without traceback or cleanup.
+
+    Once all threads have ended and Python only frees memory, signals no longer change the exit code.
+    """
+    atexit.register(_ignore_all)  # first, so that it is called last: after it Python takes its handlers away
     for number in heeded_signals():
         signal.signal(number, _end)
 
@@ -35,6 +42,11 @@ def unwind_on_signals() -> None:
 
 def _end(number: int, frame: FrameType | None) -> None:
     os._exit(128 + number)
+
+
+def _ignore_all() -> None:
+    for number in (*ENDING, *_OF_USERS):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _unwind(number: int, frame: FrameType | None) -> None:
