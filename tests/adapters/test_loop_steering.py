@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +17,12 @@ from torch import nn
 
 from cockpit import Cockpit
 from engine.errors import UserError
-from engine.journal.sender import Sender
 from engine.protocol import commands as c
 from engine.protocol import events as e
 from engine.protocol.commands import Command
 from engine.protocol.events import Activity, Status
 from tests.adapters.own_loop import Training, assert_equal, assert_same, entries, events, rows, send, state_of, weights
+from tests.adapters.watched_program import until
 
 
 def test_commands_of_another_process_take_effect_between_two_steps(runs: Path) -> None:
@@ -87,38 +85,33 @@ def test_a_command_that_cannot_be_carried_out_is_refused_with_what_to_use(
 def test_pause_step_and_resume(runs: Path) -> None:
     """A granted step is one optimizer step; the loop waits inside `steps`."""
     training = Training()
-    at: list[tuple[int, float]] = []
+    seen: list[int] = []
+    seen_in_pause: list[int] = []
     with training.cockpit(runs) as cockpit:
 
+        def resume() -> None:
+            until(lambda: state_of(cockpit.directory).activity is Activity.PAUSED)
+            time.sleep(0.2)  # in which the loop must not go on
+            seen_in_pause.extend(seen)
+            send(cockpit, c.Resume())
+
+        resuming = threading.Thread(target=resume)
+
         def each(cockpit: Cockpit, step: int) -> None:
-            at.append((step, time.monotonic()))
+            seen.append(step)
             if step == 3:
-                with closing(Sender(cockpit.directory)) as sender:
-                    sender.send(c.RunSteps(2), "test")
-                time.sleep(0.1)
-                Later(0.4, lambda: send(cockpit, c.Resume())).start()
+                send(cockpit, c.RunSteps(2))
+                resuming.start()
 
         training.run(cockpit, 1, each)
-    gaps = {step: after - before for (_, before), (step, after) in itertools.pairwise(at)}
-    assert max(gaps, key=lambda step: gaps[step]) == 6, "paused after the two granted steps, 4 and 5"
-    assert gaps[6] > 0.2
+        resuming.join()
+    assert seen_in_pause == [0, 1, 2, 3, 4, 5], "paused after the two granted steps, 4 and 5"
+    assert seen == list(range(12))
     assert [type(event) for event in events(runs / "one", e.StepsGranted, e.Paused, e.Resumed)] == [
         e.StepsGranted,
         e.Paused,
         e.Resumed,
     ]
-
-
-class Later:
-    """Calls a function after some seconds, in a thread."""
-
-    def __init__(self, seconds: float, call: Callable[[], None]) -> None:
-        self._timer = threading.Timer(seconds, call)
-
-    def start(self) -> None:
-        """Start to wait."""
-        self._timer.daemon = True
-        self._timer.start()
 
 
 def test_a_stop_ends_the_block_with_a_checkpoint_and_the_program_goes_on(runs: Path) -> None:

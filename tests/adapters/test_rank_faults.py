@@ -26,6 +26,7 @@ from engine.protocol.commands import Command
 from tests.adapters.own_loop import events, state_of
 from tests.adapters.remote import notice
 from tests.adapters.small_network import network
+from tests.adapters.watched_program import until
 
 STEPS = 30
 At = Callable[["Rank", int], object]
@@ -73,12 +74,13 @@ class Rank:
 def ranks(runs: Path, monkeypatch: pytest.MonkeyPatch) -> list[Rank]:
     """Return two processes that share a store."""
     monkeypatch.delenv("TRAINING_COCKPIT_RAISE")
-    store = HashStore()
+    store, one_at_a_time = HashStore(), threading.Lock()
     monkeypatch.setattr(distributed_c10d, "_get_default_store", lambda: store)
 
     def first_words(rank: int, num_ranks: int) -> RankWords:
-        monkeypatch.setattr(rank_words, "_count", 0)
-        return RankWords(rank, num_ranks)
+        with one_at_a_time:  # processes have a count each
+            monkeypatch.setattr(rank_words, "_count", 0)
+            return RankWords(rank, num_ranks)
 
     monkeypatch.setattr(trainer_ranks, "RankWords", first_words)
     together = threading.Barrier(2)
@@ -117,14 +119,22 @@ def halve(rank: Rank, step: int) -> None:
 
 
 def slowly(at: At) -> At:
-    """Give the cockpit's thread time to see what other processes say."""
+    """Give the cockpit's thread of rank 0 time to see the fault, whichever process has it."""
 
     def slow(rank: Rank, step: int) -> None:
         at(rank, step)
         if step > 8:
             time.sleep(0.03)
+        if rank.number == 0 and step == STEPS - 8:
+            until(lambda: is_detached(rank))
 
     return slow
+
+
+def is_detached(rank: Rank) -> bool:
+    """Return whether rank 0 has recorded the fault and closed its run; its hooks stay until the others have heard."""
+    thread = rank.cockpit.run._thread
+    return thread is not None and not thread._thread.is_alive()
 
 
 def break_reader(rank: Rank, step: int) -> None:

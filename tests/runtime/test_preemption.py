@@ -115,15 +115,18 @@ def test_one_signal_cannot_have_two_meanings() -> None:
     assert PreemptionConfig(checkpoint_signal="none", requeue_signal="none").reactions().requeue == 0
 
 
-def test_the_time_limit_is_announced_and_ends_in_time_and_the_resume_is_exact(tmp_path: Path, whole: Path) -> None:
-    now = [0.0]
+def test_the_time_limit_is_announced_and_ends_in_time_and_the_resume_is_exact(
+    tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, turn = [0.0], Loop.turn
 
-    def clock() -> float:
-        """Let every look take four seconds."""
-        now[0] += 4.0
-        return now[0]
+    def slow(loop: Loop) -> str:
+        """Let every turn take twenty seconds: how often it looks at the clock depends on the threads."""
+        now[0] += 20.0
+        return turn(loop)
 
-    interrupt = Interrupt(limit=TimeLimit(200, "--time-limit 200s", clock=clock))
+    monkeypatch.setattr(Loop, "turn", slow)
+    interrupt = Interrupt(limit=TimeLimit(200, "--time-limit 200s", clock=lambda: now[0]))
     assert _train(tmp_path / "run", interrupt) == 85
     assert now[0] < 200, "the checkpoint is written before the limit"
     (note,) = (x for x in _entries(tmp_path / "run", e.NoteAdded) if x.actor == "time limit")

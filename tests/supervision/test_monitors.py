@@ -283,7 +283,7 @@ def test_the_clip_rate_is_the_share_of_steps_over_the_bound_in_force() -> None:
 
 def test_a_look_costs_far_less_than_a_step() -> None:
     watch, rows = MonitorSuite(CONFIG, SPEC), _rows(500)
-    started = time.perf_counter()
+    started = time.thread_time()
     for number, row in enumerate(rows, 1):
         watch.observe(number, row, STATE, seconds=0.1)
-    assert (time.perf_counter() - started) / len(rows) < 0.002, "some 0.05 ms; the bound is for a busy machine"
+    assert (time.thread_time() - started) / len(rows) < 0.002, "some 0.05 ms; the bound is for a slow machine"

@@ -115,7 +115,7 @@ def test_a_metric_that_the_task_does_not_have_is_a_mistake() -> None:
 def test_a_step_costs_microseconds() -> None:
     rules = AlertRules([HIGH.model_copy(update={"name": f"r{n}", "when": "loss>2 and not lr<1e-9"}) for n in range(10)])
     row = {"loss/total": 1.0, "lr": 1e-3, **{f"m/{n}": 0.0 for n in range(100)}}
-    started = time.perf_counter()
+    started = time.thread_time()
     for number in range(1, 1001):
         rules.observe(number, row, STATE)
-    assert (time.perf_counter() - started) / 1000 < 1e-3
+    assert (time.thread_time() - started) / 1000 < 1e-3

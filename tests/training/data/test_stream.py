@@ -39,6 +39,18 @@ class Numbers:
         return Sample(tensors, f"{epoch}/{index}", rejections)
 
 
+class Held(Numbers):
+    """Samples of which the first is there when the caller has waited for it."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__(length)
+        self.may_go_on = threading.Event()
+
+    def sample(self, epoch: int, index: int) -> Sample:
+        assert self.may_go_on.wait(30)
+        return super().sample(epoch, index)
+
+
 def take(stream: BatchStream, count: int) -> list[Batch]:
     return [stream.next() for _ in range(count)]
 
@@ -125,16 +137,28 @@ def test_a_batch_that_failed_is_assembled_in_parts_and_the_stream_goes_on_after_
 
 
 def test_batches_are_made_ahead_while_the_caller_is_busy() -> None:
-    samples = Numbers(100, seconds=0.01)
+    samples = Held(100)
     stream = BatchStream(samples, batch_size=1)
+    looks: list[int] = []
+
+    def let_go_at_the_second_look() -> bool:
+        looks.append(1)
+        if len(looks) == 2:  # a turn of waiting is over
+            samples.may_go_on.set()
+        return False
+
+    assert stream.wait(let_go_at_the_second_look)
     first = stream.next()
-    time.sleep(0.2)
-    num_ahead = samples.num_drawn
+    deadline = time.monotonic() + 30
+    while samples.num_drawn < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.1)  # in which no more are made
+    num_drawn = samples.num_drawn
     later = take(stream, 2)
     stream.close()
-    assert 3 <= num_ahead <= 6
-    assert first.wait_seconds >= 0.005
-    assert max(batch.wait_seconds for batch in later) < 0.005
+    assert num_drawn == 4, "the first, the requested one, and two ahead"
+    assert first.wait_seconds >= 0.04
+    assert [batch.wait_seconds for batch in later] == [0.0, 0.0]
 
 
 def test_each_rejection_is_reported_once_however_often_it_is_met() -> None:
