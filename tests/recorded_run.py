@@ -117,7 +117,7 @@ def record_run(directory: Path, *, steps: int = 400, finished: bool = False) -> 
 
 
 class _QuietWriter(JournalWriter):
-    """A writer without a heartbeat for some seconds: during one, a command could not be sent at once."""
+    """A writer without a heartbeat for some seconds: during one, a command could not be sent immediately."""
 
     def _await_work(self) -> None:
         if not self.failure:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from engine.protocol.events import Activity, RunFinished
 from tests.dialogs.conftest import RED
 from tests.dialogs.screen import press, raise_alert
 from tests.recorded_run import RecordedRun
+from tests.waiting import until
 
 
 @pytest.fixture(autouse=True)
@@ -40,15 +41,6 @@ async def cockpit_on(run: RecordedRun, size: tuple[int, int] = (100, 30), **sett
         await until(pilot, lambda: bool(app.screen.query("#keys")))
         yield pilot
     session.close()
-
-
-async def until(pilot: Pilot[None], holds: Callable[[], bool]) -> None:
-    """Wait for what the next look at the journal brings."""
-    for _ in range(100):
-        if holds():
-            return
-        await pilot.pause(0.03)
-    raise AssertionError("it never came")
 
 
 def strip(pilot: Pilot[None]) -> str:

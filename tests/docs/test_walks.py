@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
 import pytest
-from textual.pilot import Pilot
 
 from cockpit.app.app import CockpitApp
 from cockpit.preferences.settings import Settings
@@ -23,6 +22,7 @@ from engine.runtime.start.bootstrap import RunRequest
 from engine.runtime.train import train
 from tests.docs.generate import DOCS
 from tests.small import small_config
+from tests.waiting import until
 
 STEP, KEY = "From a step to the screen", "From a key to the optimizer and back"
 ROWS_BEFORE = {STEP: 12, KEY: 18}
@@ -70,14 +70,6 @@ def calls() -> Iterator[list[str]]:
 @pytest.mark.parametrize("title", ROWS_BEFORE)
 def test_a_walk_has_at_most_two_thirds_of_its_former_rows(title: str) -> None:
     assert 0 < len(walk(title)) <= ROWS_BEFORE[title] * 2 / 3
-
-
-async def until(pilot: Pilot[None], holds: Callable[[], bool]) -> None:
-    for _ in range(1200):
-        if holds():
-            return
-        await pilot.pause(0.05)
-    assert holds()
 
 
 async def test_a_step_and_a_key_pass_the_functions_of_the_walks_in_their_order(

@@ -107,7 +107,7 @@ def test_a_row_after_a_quiet_time_is_committed_at_once_and_a_stream_now_and_then
     monkeypatch.setattr(JournalWriter, "_drain", drain_and_tell)
     with writing(run_dir) as writer, closing(JournalReader(run_dir)) as reader:
         writer.record_step(1, 0.1, ("a",), (1.0,))
-        assert drained.wait(30)  # what comes before that is committed at once too
+        assert drained.wait(30)  # what comes before that is committed immediately too
         assert reader.newest_ids().step == 1
         writer.record_step(2, 0.2, ("a",), (2.0,))
         writer.record_state(person_state("r"))

@@ -13,8 +13,6 @@ from types import FrameType
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """The signals that request the end of a process."""
 
-_OF_USERS = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name))
-
 
 def heeded_signals() -> tuple[signal.Signals, ...]:
     """Return the ending signals that are not ignored.
@@ -45,7 +43,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def _ignore_all() -> None:
-    for number in (*ENDING, *_OF_USERS):
+    for number in (*ENDING, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
 
 

@@ -6,7 +6,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from textual.pilot import Pilot
 
 from cockpit.charts.draw.glyphs import MARKERS, Marker
 from cockpit.preferences.keymap import KEYS
@@ -19,17 +18,9 @@ from tests.charts.array_history import ArrayHistory
 from tests.panels.charts.chart_stage import STEPS, ArraySession, ChartStage, metrics_at, session_of
 from tests.panels.stage import Stage
 from tests.recorded_run import RecordedRun, record_run
+from tests.waiting import until
 
 WIDE = (140, 44)
-
-
-async def until(pilot: Pilot[None], holds: Callable[[], bool]) -> None:
-    """Wait for what a timer of the charts does."""
-    for _ in range(500):
-        if holds():
-            return
-        await pilot.pause(0.02)
-    assert holds()
 
 
 @pytest.mark.parametrize("marker", MARKERS)
@@ -174,7 +165,7 @@ async def test_new_steps_draw_one_chart_after_the_other_and_none_stays_behind() 
         app.apply_update(STEPS)
         assert [app.draws[name] - before[name] for name in shown] == [1, 0, 0, 0, 0, 0]
         await until(pilot, lambda: all(app.draws[name] > before[name] for name in shown))
-        await pilot.pause(0.1)
+        await pilot.pause(0.3)
         assert [app.draws[name] - before[name] for name in shown] == [1] * 6
 
 
@@ -210,7 +201,7 @@ async def test_charts_that_there_was_no_time_for_are_drawn_when_there_is() -> No
         app.grid.board.turns.catch_up()
         assert [app.draws[name] - before[name] for name in shown] == [1, 1, 1, 0, 0, 0]
         await until(pilot, lambda: all(app.draws[name] > before[name] for name in shown))
-        await pilot.pause(0.1)
+        await pilot.pause(0.3)
         assert [app.draws[name] - before[name] for name in shown] == [1] * 6
 
 
